@@ -1,0 +1,1 @@
+"""Requests, the queue, and the process that turns them into pictures."""

@@ -1,0 +1,111 @@
+"""The two seams of the queue: the engine that makes pictures and the store that remembers jobs.
+
+`engine.client.EngineClient` (a child process) is the `Engine` of today, remote workers are one
+later; `storage.jobs.JobTable` is the `JobStore`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from engine.errors import EngineError
+from engine.types import (
+    EngineEvent,
+    EngineInfo,
+    GenerationRequest,
+    GenerationResult,
+    Job,
+    JobState,
+    Limits,
+    Submission,
+)
+
+
+class Engine(Protocol):
+    """Runs jobs. It keeps accepted jobs over deaths of its process until they finish or fail."""
+
+    @property
+    def info(self) -> EngineInfo | None:
+        """The last handshake, or None before the first; stays while the engine restarts."""
+
+    @property
+    def is_ready(self) -> bool:
+        """True while a process with a loaded model runs."""
+
+    async def submit(
+        self,
+        job_id: str,
+        request: GenerationRequest,
+        images: Mapping[str, bytes],
+        attempts: int = 0,
+    ) -> None:
+        """Accepts a job; its events follow. `images` holds encoded init pictures by sha256.
+
+        `attempts` counts engine deaths that the job was running in before (kept in the store over
+        restarts of the bot): a job with one runs alone.
+        """
+
+    async def cancel(self, job_id: str) -> None:
+        """Drops the job at the next step; ends with `GenerationFailed` ("GenerationCancelledError")."""
+
+    def events(self) -> AsyncIterator[EngineEvent]:
+        """Yields the events of all jobs and of the engine itself; one reader at a time."""
+
+    async def call(self, kind: str, **fields: Any) -> Any:
+        """Asks the engine something ("stats") and returns the answer.
+
+        Raises:
+            EngineDiedError: The process ended before it answered.
+        """
+
+
+class JobStore(Protocol):
+    """Remembers jobs over restarts. Every method is one transaction."""
+
+    async def add(self, submission: Submission, *, cost: float, limits: Limits) -> tuple[Job, bool]:
+        """Stores and charges a new job and returns it with True.
+
+        A job of the same `submission.origin` is returned as it is with False, uncharged.
+
+        Raises:
+            TooManyWaitingError: The owner has `limits.waiting` jobs that are not final.
+            QueueFullError: `limits.queue` jobs of everybody are not final.
+            QuotaExceededError: The owner's charges in a window do not leave room for `cost`.
+        """
+
+    async def get(self, job_id: str) -> Job:
+        """Raises UnknownJobError."""
+
+    async def unfinished(self) -> Sequence[Job]:
+        """Puts `running` jobs back to `queued` and returns all queued ones, oldest first."""
+
+    async def undelivered(self) -> Sequence[Job]:
+        """Returns the rendered and failed jobs whose owner was not told yet, oldest first."""
+
+    async def mark_running(self, job_id: str) -> None:
+        """Sets the state to running and `started_at`."""
+
+    async def add_attempt(self, job_ids: Sequence[str]) -> None:
+        """Counts an engine death against jobs that were running in it."""
+
+    async def finish(self, job_id: str, result: GenerationResult) -> Job:
+        """Writes the picture files, then history and the state `rendered` in one transaction."""
+
+    async def end(
+        self, job_id: str, state: JobState, error: EngineError | None = None
+    ) -> Job | None:
+        """Sets `failed` or `cancelled` and refunds the charge; None when the job was final already."""
+
+    async def image(self, sha256: str) -> bytes:
+        """Returns a stored picture. Raises UnknownJobError when it was deleted."""
+
+    async def set_status_message(self, job_id: str, message_id: int) -> None:
+        """Remembers the public status line."""
+
+    async def begin_sending(self, job_id: str) -> datetime | None:
+        """Returns when sending began before, or None; the first call sets it to now."""
+
+    async def mark_delivered(self, job_id: str, message_id: int | None) -> None:
+        """Remembers the message with the result (None: kept for /history) and `delivered_at`."""

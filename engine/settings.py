@@ -1,0 +1,130 @@
+"""Settings from the environment (`EASEL_...`), `easel.toml` and a secrets directory, read once.
+
+Precedence: environment > secrets directory > `easel.toml` > defaults. The engine process gets its
+part through `Settings.engine_environment`, never the token.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from engine.errors import StartError
+
+ENGINE_FD_VARIABLE = "EASEL_ENGINE_FD"  # the engine's end of the socket pair
+
+
+class EngineSettings(BaseSettings):
+    """What the engine process needs to know."""
+
+    model_config = SettingsConfigDict(env_prefix="EASEL_", frozen=True, extra="ignore")
+
+    model: str = Field(
+        "auto",
+        description="pocket | auto (SD 1.5 from the hub on a CUDA machine, else pocket) | a diffusers "
+        "folder | a .safetensors checkpoint | a hub id",
+    )
+    model_revision: str | None = Field(None, description="Git revision of a hub model")
+    device: str = Field("auto", description="auto | cpu | cuda | cuda:N")
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] = Field(
+        "auto", description="auto is float16 on CUDA and float32 on the CPU"
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads; None lets torch choose")
+    max_rows: int | None = Field(
+        None, ge=1, le=64, description="U-Net rows of one call; None measures the knee at start"
+    )
+    preview_interval_s: float = Field(1.5, gt=0, description="At most one preview a job each")
+
+
+class Settings(EngineSettings):
+    """What the bot process needs to know; every field is an `EASEL_...` variable of the same name."""
+
+    model_config = SettingsConfigDict(env_prefix="EASEL_", frozen=True, extra="forbid")
+
+    discord_token: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("DISCORD_TOKEN", "discord_token")
+    )
+    discord_api_base: str | None = Field(None, description="None is Discord itself")
+    discord_gateway_url: str | None = Field(None, description="None is what Discord answers")
+    attachment_hosts: tuple[str, ...] = Field(
+        ("cdn.discordapp.com", "media.discordapp.net"),
+        description="The only hosts that pictures are fetched from, host or host:port",
+    )
+    data_dir: Path = Path("data")
+    engine_command: tuple[str, ...] | None = Field(
+        None, description="Argument list of the engine process; None is this Python's engine.worker"
+    )
+    log_file: Path | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    health_file: Path | None = Field(
+        None, description="JSON of the bot's state, rewritten every few seconds"
+    )
+
+    max_waiting_per_person: int = Field(4, ge=1, description="Jobs waiting or running")
+    max_queue_length: int = Field(500, ge=1, description="Everybody's jobs together")
+    daily_allowance: float = Field(
+        50.0, ge=0, description="A person's standard pictures in 24 hours; 0 is no limit"
+    )
+    per_minute: int = Field(10, ge=0, description="A person's jobs in 60 seconds; 0 is no limit")
+    default_negative_prompt: str = "blurry, low quality, watermark"
+    engine_start_timeout_s: float = Field(1800.0, gt=0, description="A first start downloads")
+    step_timeout_s: float = Field(
+        120.0, gt=0, description="Without a step the engine counts as hung"
+    )
+
+    def engine_environment(self) -> dict[str, str]:
+        """Returns the `EASEL_...` variables that give the engine process this `EngineSettings`."""
+        values = {name: getattr(self, name) for name in EngineSettings.model_fields}
+        return {f"EASEL_{name.upper()}": str(v) for name, v in values.items() if v is not None}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Adds `easel.toml` of the working directory, last."""
+        toml = TomlConfigSettingsSource(settings_cls, Path("easel.toml"))
+        return init_settings, env_settings, file_secret_settings, toml
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads the settings of this process.
+
+    Raises:
+        StartError: A value is wrong or a name is unknown; the message names it and the nearest
+            known name.
+    """
+    environ = os.environ if environ is None else environ
+    known = {f"EASEL_{name.upper()}" for name in Settings.model_fields}
+    known |= {"EASEL_SECRETS_DIR", ENGINE_FD_VARIABLE}
+    for name in environ:
+        if name.startswith("EASEL_") and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {nearest[0]}?" if nearest else ""
+            raise StartError(f"The variable {name} is not a setting of Easel.{hint}")
+    secrets = Path(environ.get("EASEL_SECRETS_DIR", "secrets"))
+    try:
+        # mypy does not know pydantic-settings' own keyword arguments.
+        return Settings(_secrets_dir=secrets if secrets.is_dir() else None)  # type: ignore[call-arg]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, p['loc']))}: {p['msg'].lower()}" for p in error.errors()
+        )
+        raise StartError(f"The settings cannot be used: {problems}.") from error
+    except ValueError as error:  # a broken easel.toml, or JSON in a variable that takes a list
+        raise StartError(f"The settings cannot be read: {error}") from error

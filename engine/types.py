@@ -1,0 +1,476 @@
+"""What travels between Discord, queue, storage and engine: frozen dataclasses, ints and bytes.
+
+`GenerationRequest` (what was asked) -> `Job` (its life) -> `Queued | Started | Progress`
+-> `GenerationResult`. Nothing here imports torch, discord or a database.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from engine.errors import InvalidRequestError
+
+MAX_SEED = 2**32 - 1
+MAX_PROMPT_LENGTH = 1500  # characters
+MAX_STEPS = 60
+MAX_GUIDANCE_SCALE = 20.0
+MAX_IMAGES = 4  # pictures of one job
+
+
+class Sampler(StrEnum):
+    """The name that a person picks; the worker maps it to a diffusers scheduler."""
+
+    DDIM = "ddim"
+    EULER = "euler"
+    EULER_A = "euler_a"
+    DPMPP_2M = "dpmpp_2m"
+    DPMPP_2M_KARRAS = "dpmpp_2m_karras"
+    UNIPC = "unipc"
+    LCM = "lcm"
+
+
+@dataclass(frozen=True, slots=True)
+class SecondPass:
+    """A second denoising of the finished picture at a larger size ("hires fix").
+
+    Attributes:
+        scale: Factor on width and height; the result is rounded to the model's size multiple.
+        strength: Image-to-image strength of the second pass, in (0, 1].
+    """
+
+    scale: float = 1.5
+    strength: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequestError when a field is out of range."""
+        _check_number("second pass scale", self.scale, 1.0, 2.0)
+        _check_number("second pass strength", self.strength, 0.01, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """Everything that decides the pixels, and nothing about who asked.
+
+    The same request gives the same pictures, so "run again" is the request itself and "reroll" is
+    `dataclasses.replace(request, seed=...)`.
+
+    Attributes:
+        prompt: At most `MAX_PROMPT_LENGTH` characters.
+        negative_prompt: What to keep out; "" for nothing. Same length limit.
+        width: Pixels.
+        height: Pixels.
+        seed: Picture k of the job uses seed + k (modulo 2**32).
+        num_images: Pictures of this job, 1 to 4.
+        num_inference_steps: Denoising steps of a full run; image-to-image runs `strength` of them.
+        guidance_scale: Classifier-free guidance; at 1 or below only the conditional row runs.
+        sampler: The sampler.
+        model: Name of the model that the request was made for (`EngineInfo.model`).
+        init_image: sha256 (hex) of the encoded picture to start from; None for text-to-image.
+        strength: 0 keeps the picture, 1 ignores it; only with `init_image`.
+        second_pass: Larger second pass, or None.
+    """
+
+    prompt: str
+    width: int
+    height: int
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+    sampler: Sampler
+    model: str
+    negative_prompt: str = ""
+    num_images: int = 1
+    init_image: str | None = None
+    strength: float | None = None
+    second_pass: SecondPass | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequestError, naming the option and its range, when a field is out of range."""
+        if not self.prompt.strip():
+            raise InvalidRequestError("The prompt is empty. Say what the picture should show.")
+        for name, text in (("prompt", self.prompt), ("negative prompt", self.negative_prompt)):
+            if len(text) > MAX_PROMPT_LENGTH:
+                raise InvalidRequestError(
+                    f"The {name} has {len(text):,} characters, at most {MAX_PROMPT_LENGTH:,} are "
+                    "read. Shorten it."
+                )
+        _check_number("seed", self.seed, 0, MAX_SEED)
+        _check_number("number of pictures", self.num_images, 1, MAX_IMAGES)
+        _check_number("steps", self.num_inference_steps, 1, MAX_STEPS)
+        _check_number("guidance", self.guidance_scale, 0, MAX_GUIDANCE_SCALE)
+        if self.width < 1 or self.height < 1:
+            raise InvalidRequestError(
+                f"A picture of {self.width}x{self.height} cannot be made. "
+                "Width and height must be positive."
+            )
+        if (self.init_image is None) != (self.strength is None):
+            raise InvalidRequestError("Strength goes with a picture to start from. Give both.")
+        if self.strength is not None:
+            _check_number("strength", self.strength, 0, 1)
+
+    def seed_of(self, index: int) -> int:
+        """Returns the seed of picture `index` (0-based)."""
+        return (self.seed + index) % (MAX_SEED + 1)
+
+    @property
+    def rows(self) -> int:
+        """U-Net rows of one step: two a picture with guidance (conditional, unconditional), else one."""
+        return self.num_images * (2 if self.guidance_scale > 1 else 1)
+
+    @property
+    def steps_to_run(self) -> int:
+        """Denoising steps that one picture really runs, second pass included."""
+        steps = self.num_inference_steps
+        if self.strength is not None:
+            steps = min(int(steps * self.strength), steps)
+        if self.second_pass is not None:
+            steps += int(self.num_inference_steps * self.second_pass.strength)
+        return max(steps, 1)
+
+    @property
+    def work(self) -> float:
+        """Work of the job in row-step-megapixels, the unit of fairness and of the estimated time."""
+        second = self.second_pass
+        first_steps = self.num_inference_steps
+        if self.strength is not None:
+            first_steps = int(first_steps * self.strength)
+        megapixels = self.width * self.height / 1e6
+        step_megapixels = max(first_steps, 1) * megapixels
+        if second is not None:
+            step_megapixels += (
+                int(self.num_inference_steps * second.strength) * megapixels * second.scale**2
+            )
+        return self.rows * step_megapixels
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What the engine says of itself when it is ready; options and limits follow it.
+
+    Attributes:
+        model: Name that people see and requests carry.
+        model_hash: First 10 hex digits of the U-Net weights' sha256 (A1111's "Model hash").
+        family: "sd15", "sd2" or "sdxl".
+        native_size: Side of the square that the model was trained on, pixels.
+        size_multiple: Width and height must be multiples of this.
+        max_side: Largest width or height, pixels.
+        samplers: Samplers that this model can run.
+        default_sampler: The model's own choice.
+        default_steps: The model's own choice.
+        default_guidance_scale: The model's own choice.
+        max_rows: Rows of one U-Net call beyond which more rows do not help (the knee).
+        device: torch device, "cuda:0" or "cpu".
+        device_name: For people, "NVIDIA GeForce RTX 3060" or "CPU (8 threads)".
+        dtype: "float16", "bfloat16" or "float32".
+        memory_bytes: Memory that the engine holds after loading.
+        versions: Library name to version; part of a picture's receipt.
+        control_kinds: Installed ControlNets.
+        adapters: sha256 of loaded LoRAs.
+    """
+
+    model: str
+    model_hash: str
+    family: str
+    native_size: int
+    size_multiple: int
+    max_side: int
+    samplers: tuple[Sampler, ...]
+    default_sampler: Sampler
+    default_steps: int
+    default_guidance_scale: float
+    max_rows: int
+    device: str
+    device_name: str
+    dtype: str
+    memory_bytes: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+    control_kinds: tuple[str, ...] = ()
+    adapters: tuple[str, ...] = ()
+
+    def check(self, request: GenerationRequest) -> None:
+        """Raises InvalidRequestError when this model cannot run the request."""
+        if request.model != self.model:
+            raise InvalidRequestError(
+                f"The model {request.model!r} is not loaded. Loaded now: {self.model!r}."
+            )
+        if request.sampler not in self.samplers:
+            known = ", ".join(self.samplers)
+            raise InvalidRequestError(
+                f"{self.model} has no sampler {request.sampler!r}. Choose one of: {known}."
+            )
+        scale = request.second_pass.scale if request.second_pass else 1.0
+        for name, value in (("width", request.width), ("height", request.height)):
+            if value % self.size_multiple or not (
+                self.size_multiple <= value * scale <= self.max_side
+            ):
+                biggest = int(self.max_side / scale) // self.size_multiple * self.size_multiple
+                raise InvalidRequestError(
+                    f"{value} is no {name} for {self.model}: it takes {self.size_multiple} to "
+                    f"{biggest} in steps of {self.size_multiple}."
+                )
+
+    def cost(self, request: GenerationRequest) -> float:
+        """Returns the price: 1.0 is one picture of the model's own size and number of steps."""
+        rows = 2 if self.default_guidance_scale > 1 else 1
+        standard = rows * self.default_steps * self.native_size**2 / 1e6
+        return max(round(request.work / standard, 2), 0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a person may have waiting and use up; 0 means no limit for the two windows.
+
+    Attributes:
+        waiting: Jobs of one person that are not final.
+        queue: Jobs of everybody that are not final.
+        daily: Cost of one person in 24 hours, see `EngineInfo.cost`.
+        per_minute: Jobs of one person in 60 seconds.
+    """
+
+    waiting: int
+    queue: int
+    daily: float = 0.0
+    per_minute: int = 0
+
+
+class JobState(StrEnum):
+    """Where a job is in its life; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    RENDERED = "rendered"  # pictures are on disk and in history
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """True when the engine has nothing left to do for the job."""
+        return self in (JobState.RENDERED, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the answer goes.
+
+    Attributes:
+        channel_id: Channel, thread or DM channel.
+        guild_id: Server, or None in a DM.
+        private: Only the owner may see status and result.
+        spoiler: Pictures are hidden until clicked.
+        locale: Discord locale of the owner, for the texts of late messages.
+    """
+
+    channel_id: int
+    guild_id: int | None = None
+    private: bool = False
+    spoiler: bool = False
+    locale: str = "en-US"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One request with who asked, where and why: what every entrance hands to `JobQueue.submit`.
+
+    Attributes:
+        origin: Unique key of what caused it ("interaction:123"); a second submission with the same
+            key is the same job.
+        owner_id: Discord user who pays.
+        owner_name: Display name, for lists and the picture's page; never used to decide anything.
+        action: "imagine", "reroll", ... for history.
+        parent_id: Generation that this one came from, or None.
+    """
+
+    origin: str
+    owner_id: int
+    owner_name: str
+    destination: Destination
+    request: GenerationRequest
+    action: str = "imagine"
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The life of one submission, as stored.
+
+    Attributes:
+        id: 13 characters [a-z0-9], random; part of button ids and nonces.
+        cost: What the owner was charged, see `EngineInfo.cost`.
+        attempts: Engine deaths that the job was running in.
+        error: (class name, message) of the failure, see `engine.errors.error_from_wire`.
+        status_message_id: The public status line, when there is one.
+        sending_since: Set before the result's first send; its outcome is unknown until
+            `delivered_at` is set.
+        delivered_at: When the result or the apology reached its owner, or was given up for /history.
+    """
+
+    id: str
+    submission: Submission
+    state: JobState
+    cost: float
+    attempts: int
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: tuple[str, str] | None = None
+    status_message_id: int | None = None
+    result_message_id: int | None = None
+    sending_since: datetime | None = None
+    delivered_at: datetime | None = None
+
+    @property
+    def owner_id(self) -> int:
+        """Discord user who pays."""
+        return self.submission.owner_id
+
+    @property
+    def request(self) -> GenerationRequest:
+        """What was asked."""
+        return self.submission.request
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One finished picture.
+
+    Attributes:
+        index: 0-based place in its job.
+        seed: Its own seed.
+        png: Encoded PNG with its A1111 parameters in the text chunk `parameters`.
+    """
+
+    index: int
+    seed: int
+    width: int
+    height: int
+    png: bytes
+
+
+# What the engine reports of a job, in this order; `GenerationResult` or `GenerationFailed` is last.
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The job waits. `position` is 1-based; `eta_s` is seconds until it starts, None when unknown."""
+
+    job_id: str
+    position: int
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The job's rows are in the batch."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """State, not history: a slow reader sees the newest. `preview` is a small JPEG or None.
+
+    `step` and `total` are summed over the job's pictures.
+    """
+
+    job_id: str
+    step: int
+    total: int
+    preview: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationResult:
+    """All pictures of a job, in order of `index`.
+
+    Attributes:
+        seconds: Time from the job's first step to its last encoded picture.
+        warnings: Sentences for the owner ("The last 12 words of the prompt were not read.").
+        receipt: JSON-able facts that replay the pictures: model, hashes, versions, dtype and the row
+            count of each step.
+    """
+
+    job_id: str
+    pictures: tuple[Picture, ...]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+    receipt: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationFailed:
+    """The job ended without a picture: class name and message of the error, see `error_from_wire`."""
+
+    job_id: str
+    error: str
+    message: str
+
+
+JobEvent = Queued | Started | Progress | GenerationResult | GenerationFailed
+
+# What the engine reports of itself.
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoading:
+    """The engine is starting: what it is doing ("downloading unet") and how far (0 to 1, or None)."""
+
+    stage: str
+    fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReady:
+    """The model is loaded; jobs run from now on."""
+
+    info: EngineInfo
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDied:
+    """The process ended. `job_ids` were running in it and are tried again unless they fail.
+
+    `message` is for the operator's log.
+    """
+
+    message: str
+    job_ids: tuple[str, ...]
+
+
+EngineEvent = EngineLoading | EngineReady | EngineDied | JobEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One row of history: a finished job with its pictures' hashes.
+
+    Attributes:
+        id: The job's id.
+        pictures: sha256 (hex) of each picture file, in order; empty when deleted.
+    """
+
+    id: str
+    submission: Submission
+    created_at: datetime
+    seconds: float
+    pictures: tuple[str, ...]
+    seeds: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
+    receipt: Mapping[str, object] = field(default_factory=dict)
+    message_id: int | None = None
+    deleted_at: datetime | None = None
+
+    @property
+    def request(self) -> GenerationRequest:
+        """What was asked."""
+        return self.submission.request
+
+
+def _check_number(name: str, value: float, low: float, high: float) -> None:
+    if isinstance(value, bool) or not math.isfinite(value) or not low <= value <= high:
+        raise InvalidRequestError(
+            f"The {name} is {value}, it must be between {low:g} and {high:.10g}."
+        )

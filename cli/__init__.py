@@ -1,0 +1,1 @@
+"""The subcommands of bot.py, one module each, and what they share."""

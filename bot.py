@@ -1,0 +1,76 @@
+"""Easel's command line: run (the default), demo, imagine, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.settings import Settings, load_settings
+from engine.types import Sampler
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one subcommand and returns the exit code: 0 done, 1 failed, 2 wrong use or settings."""
+    options = _parser().parse_args(argv)
+    try:
+        settings = load_settings()
+        return asyncio.run(_run(options, settings))
+    except EngineError as error:
+        print(f"easel: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+async def _run(options: argparse.Namespace, settings: Settings) -> int:
+    # Each subcommand is imported when it is asked for: "imagine" needs no discord.py.
+    match options.command:
+        case "demo":
+            from cli.demo import demo
+
+            return await demo(settings, options.out)
+        case "imagine":
+            from cli.imagine import imagine
+
+            return await imagine(settings, options)
+        case "doctor":
+            from cli.doctor import doctor
+
+            return await doctor(settings)
+        case _:
+            from cli.run import run
+
+            return await run(settings)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bot.py", description="Easel, a Discord bot that makes pictures on your own GPU."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="{run,demo,imagine,doctor}")
+    commands.add_parser("run", help="connect to Discord and answer (the default)")
+    demo = commands.add_parser("demo", help="play a conversation on a loopback Discord")
+    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
+    commands.add_parser("doctor", help="say what is missing and how to get it")
+
+    imagine = commands.add_parser("imagine", help="make a picture without Discord")
+    imagine.add_argument("prompt")
+    imagine.add_argument("--out", type=Path, required=True, metavar="FILE", help="PNG to write")
+    imagine.add_argument("--seed", type=int, help="0 to 4294967295; random when left out")
+    imagine.add_argument("--negative", default="", metavar="TEXT", help="what to keep out")
+    imagine.add_argument("--size", metavar="WxH", help="the model's own size when left out")
+    imagine.add_argument("--steps", type=int)
+    imagine.add_argument("--guidance", type=float)
+    imagine.add_argument("--sampler", metavar="NAME", help=", ".join(Sampler))
+    imagine.add_argument("--count", type=int, default=1, help="1 to 4 pictures, FILE-2.png, ...")
+    imagine.add_argument("--image", type=Path, metavar="FILE", help="picture to start from")
+    imagine.add_argument("--strength", type=float, help="0 keeps that picture, 1 ignores it")
+    imagine.add_argument("--model", help="pocket, a folder, a .safetensors file or a hub id")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

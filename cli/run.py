@@ -1,0 +1,81 @@
+"""`bot.py run`: the real bot, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+import discord
+
+from cli.health import Health
+from cli.logs import set_up_logging
+from cli.parts import open_parts
+from cogs._bot import EaselBot
+from engine.errors import StartError
+from engine.settings import Settings
+
+log = logging.getLogger("easel")
+
+NO_TOKEN = """\
+No DISCORD_TOKEN: create an application at https://discord.com/developers/applications, then
+set DISCORD_TOKEN to its bot token. "python bot.py demo" needs none, "doctor" says what is missing."""
+
+
+class _StopRequestedError(Exception):
+    """SIGTERM or SIGINT came."""
+
+
+async def run(settings: Settings) -> int:
+    """Connects and answers until a signal; returns the exit code.
+
+    Raises:
+        StartError: The token, the data directory or the database cannot be used.
+    """
+    if settings.discord_token is None:
+        print(NO_TOKEN, file=sys.stderr)
+        return 2
+    set_up_logging(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    problem: StartError | None = None
+    try:
+        # Left to right on the way in, right to left on the way out: the bot stops answering before
+        # its tasks end, and the database closes last.
+        async with open_parts(settings) as parts, asyncio.TaskGroup() as tasks:
+            bot = EaselBot(parts=parts)
+            health = Health(parts.queue, settings.health_file, is_connected=bot.is_ready)
+            tasks.create_task(parts.engine.run(), name="engine")
+            tasks.create_task(parts.queue.run(), name="queue")
+            tasks.create_task(health.run(), name="health")
+            tasks.create_task(_connect(bot, settings), name="discord")
+            tasks.create_task(_until(stop), name="signals")
+    except* _StopRequestedError:
+        log.info("stopped")
+    except* discord.LoginFailure:
+        problem = StartError(
+            "Discord does not accept DISCORD_TOKEN. Copy the bot token again from "
+            "https://discord.com/developers/applications (Bot, Reset Token)."
+        )
+    except* discord.PrivilegedIntentsRequired:
+        problem = StartError(
+            "Discord refuses the intents, though Easel asks for no privileged one."
+        )
+    if problem is not None:
+        raise problem
+    return 0
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+    log.info("stopping")
+    raise _StopRequestedError
+
+
+async def _connect(bot: EaselBot, settings: Settings) -> None:
+    assert settings.discord_token is not None
+    async with bot:
+        await bot.start(settings.discord_token.get_secret_value())

@@ -20,7 +20,8 @@
     └── StartError                   the operator can fix it; start stops with the text
         ├── ModelLoadError           the model is missing or cannot be used
         ├── DataDirectoryError       locked by another copy, or not writable
-        └── DatabaseVersionError     written by a newer Easel
+        ├── DatabaseVersionError     written by a newer Easel
+        └── DatabaseDamagedError     the file is no sound SQLite database
 """
 
 from __future__ import annotations
@@ -126,6 +127,10 @@ class DataDirectoryError(StartError):
 
 class DatabaseVersionError(StartError):
     """The database was written by a newer version."""
+
+
+class DatabaseDamagedError(StartError):
+    """The database file cannot be read as one; a backup has to take its place."""
 
 
 _WIRE_ERRORS: dict[str, type[EngineError]] = {

@@ -1,0 +1,11 @@
+"""The embedded model: a small Stable Diffusion trained from scratch on drawn pictures.
+
+Importing this package imports no torch: the bot and the engine only want to know where the weights are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MODEL_DIR = Path(__file__).parent / "model"
+"""The committed weights, in the folder layout of diffusers; settings beside them in `easel.json`."""

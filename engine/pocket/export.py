@@ -1,0 +1,115 @@
+"""Writes a trained model as diffusers saves it: `python -m engine.pocket.export --work DIR --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from engine.pocket.parts import (
+    Sizes,
+    build_scheduler,
+    build_text_encoder,
+    build_unet,
+    build_vae,
+)
+from engine.pocket.tokenizer import build_tokenizer
+
+SETTINGS: dict[str, str | int | float] = {
+    "name": "pocket",
+    "default_steps": 20,
+    "default_guidance_scale": 4.0,
+    "native_size": 128,
+    "size_multiple": 32,
+    "default_sampler": "dpmpp_2m",
+}
+"""What the engine must know beside the weights; written to `easel.json`."""
+
+
+def save_part(module: torch.nn.Module, path: Path) -> None:
+    """Writes a module's weights; a kill leaves no half-written file under this name."""
+    fresh = path.with_suffix(".new")
+    save_file({k: v.contiguous() for k, v in module.state_dict().items()}, fresh)
+    fresh.replace(path)
+
+
+def load_part(module: torch.nn.Module, path: Path) -> None:
+    """Reads what `save_part` wrote."""
+    module.load_state_dict(load_file(path))
+
+
+def load_pipeline(work: Path, sizes: Sizes) -> StableDiffusionPipeline:
+    """The model of the last checkpoint, with its averaged weights, in float32."""
+    tokenizer = build_tokenizer()
+    vae, unet = build_vae(sizes), build_unet(sizes)
+    text_encoder = build_text_encoder(sizes, tokenizer)
+    load_part(vae, work / "vae-final.safetensors")
+    model = torch.nn.ModuleDict({"text_encoder": text_encoder, "unet": unet})
+    with safe_open(work / "diffusion.safetensors", "pt") as file, torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(file.get_tensor(f"ema.{name}"))
+    return StableDiffusionPipeline(
+        vae, text_encoder.eval(), tokenizer, unet.eval(), build_scheduler(),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def export_model(work: Path, out: Path, sizes: Sizes) -> None:
+    """Writes the model of the last checkpoint to `out` as float16 safetensors."""
+    pipe = load_pipeline(work, sizes)
+    pipe.to(torch.float16)
+    fresh = out.with_name(out.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    pipe.save_pretrained(fresh, safe_serialization=True)
+    # transformers would load the text encoder in the precision of the file, diffusers the rest in float32
+    config = fresh / "text_encoder" / "config.json"
+    config.write_text(
+        json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n"
+    )
+    (fresh / "easel.json").write_text(json.dumps(SETTINGS, indent=2) + "\n")
+    shutil.rmtree(out, ignore_errors=True)
+    fresh.rename(out)
+
+
+@torch.no_grad()
+def contact_sheet(
+    pipe: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    *,
+    steps: int,
+    columns: int,
+    seed: int = 0,
+) -> Image.Image:
+    """One picture for each prompt, side by side."""
+    pipe.set_progress_bar_config(disable=True)
+    sheet = Image.new("RGB", (columns * 132, -(-len(prompts) // columns) * 132), (255, 255, 255))
+    for i, prompt in enumerate(prompts):
+        picture = pipe(
+            prompt,
+            num_inference_steps=steps,
+            guidance_scale=float(SETTINGS["default_guidance_scale"]),
+            generator=torch.Generator().manual_seed(seed + i),
+        ).images[0]
+        sheet.paste(picture, (i % columns * 132 + 2, i // columns * 132 + 2))
+    return sheet
+
+
+def main() -> None:
+    """Reads the command line and exports."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    export_model(given.work, given.out, Sizes())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""The training loop that both stages share: averaging over processes, EMA, checkpoints that resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+EMA_DECAY = 0.999
+WARM_UP_STEPS = 400
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of `world` processes that train together."""
+
+    rank: int
+    world: int
+    work: Path
+    device: torch.device
+    seed: int
+
+    def say(self, text: str) -> None:
+        """Prints a line of progress, once for all processes."""
+        if self.rank == 0:
+            print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+    def generator(self, stage: str, step: int) -> torch.Generator:
+        """Random numbers that depend on the seed, stage, step and process alone, so runs resume exactly."""
+        key = (self.seed * 1_000_003 + step * self.world + self.rank) * 31 + len(stage)
+        return torch.Generator().manual_seed(key % (1 << 62))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast a stage learns."""
+
+    stage: str
+    samples: int
+    batch: int  # of one process
+    learning_rate: float
+    checkpoint_every: int  # samples
+
+
+class State:
+    """Weights, their running average and AdamW's moments, kept in one safetensors file."""
+
+    def __init__(self, module: torch.nn.Module, path: Path) -> None:
+        self.module, self.path = module, path
+        self.samples, self.step = 0, 0
+        self.names = [name for name, _ in module.named_parameters()]
+        self.parameters = list(module.parameters())
+        self.ema = [p.detach().clone() for p in self.parameters]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+        )
+
+    def load(self) -> bool:
+        """Takes up the checkpoint, if there is one."""
+        if not self.path.exists():
+            return False
+        with safe_open(self.path, "pt") as file, torch.no_grad():
+            meta = json.loads(file.metadata()["state"])
+            self.samples, self.step = meta["samples"], meta["step"]
+            for name, p, ema in zip(self.names, self.parameters, self.ema, strict=True):
+                p.copy_(file.get_tensor(f"model.{name}"))
+                ema.copy_(file.get_tensor(f"ema.{name}"))
+                self.optimizer.state[p] = {
+                    "step": torch.tensor(float(self.step), device=p.device),
+                    "exp_avg": file.get_tensor(f"exp_avg.{name}").to(p.device),
+                    "exp_avg_sq": file.get_tensor(f"exp_avg_sq.{name}").to(p.device),
+                }
+        return True
+
+    def save(self) -> None:
+        """Writes the checkpoint; a kill at any point leaves the old one or the new one."""
+        tensors = {}
+        for name, p, ema in zip(self.names, self.parameters, self.ema, strict=True):
+            tensors[f"model.{name}"], tensors[f"ema.{name}"] = p.detach().contiguous(), ema
+            for key in ("exp_avg", "exp_avg_sq"):
+                tensors[f"{key}.{name}"] = self.optimizer.state[p][key]
+        meta = {"state": json.dumps({"samples": self.samples, "step": self.step})}
+        fresh = self.path.with_suffix(".new")
+        save_file(tensors, fresh, meta)
+        fresh.replace(self.path)
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Moves the running average towards the weights."""
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.ema, [p.detach() for p in self.parameters], 1 - decay)
+
+    @torch.no_grad()
+    def swap_average(self) -> None:
+        """Exchanges the weights and their running average."""
+        for p, ema in zip(self.parameters, self.ema, strict=True):
+            weights = p.detach().clone()
+            p.copy_(ema)
+            ema.copy_(weights)
+
+
+def learning_rate(plan: Plan, step: int, samples: int) -> float:
+    """Linear warm-up, then half a cosine down to 2 % at the planned number of samples."""
+    warm = min(1.0, (step + 1) / WARM_UP_STEPS)
+    progress = min(1.0, samples / plan.samples)
+    return plan.learning_rate * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def average_gradients(parameters: list[torch.nn.Parameter], world: int) -> None:
+    """Replaces each gradient by its mean over all processes."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([g.view(-1) for g in gradients])
+    dist.all_reduce(flat)
+    flat /= world
+    offset = 0
+    for gradient in gradients:
+        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+        offset += gradient.numel()
+
+
+def train(
+    worker: Worker,
+    plan: Plan,
+    state: State,
+    loss_of: Callable[[int, int], tuple[torch.Tensor, int]],
+    on_checkpoint: Callable[[int], None] | None = None,
+) -> None:
+    """Trains until the planned number of samples was seen.
+
+    Args:
+        worker: This process.
+        plan: Length and learning rate.
+        state: What is trained; resumed from its file.
+        loss_of: Takes (step, samples so far), gives the loss of a batch and the samples in it.
+        on_checkpoint: Called in the first process with the averaged weights in place.
+    """
+    if state.load():
+        worker.say(f"{plan.stage}: goes on at {state.samples:,} samples")
+    if worker.world > 1:  # all start from the first one's weights
+        for p in (*state.parameters, *state.ema):
+            dist.broadcast(p.data, 0)
+    last_save, started, losses = state.samples, time.monotonic(), []
+    first = state.samples
+    while state.samples < plan.samples:
+        rate = learning_rate(plan, state.step, state.samples)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.zero_grad(set_to_none=True)
+        loss, count = loss_of(state.step, state.samples)
+        loss.backward()
+        if worker.world > 1:
+            average_gradients(state.parameters, worker.world)
+        torch.nn.utils.clip_grad_norm_(state.parameters, 1.0)
+        state.optimizer.step()
+        state.step += 1
+        state.samples += count * worker.world
+        state.average()
+        losses.append(float(loss.detach()))
+        if state.step % 100 == 0:
+            speed = (state.samples - first) / (time.monotonic() - started)
+            mean = sum(losses) / len(losses)
+            losses.clear()
+            worker.say(
+                f"{plan.stage}: {state.samples:,} of {plan.samples:,}, loss {mean:.4f}, {speed:.0f}/s"
+            )
+        done = state.samples >= plan.samples
+        if worker.rank == 0 and (done or state.samples - last_save >= plan.checkpoint_every):
+            last_save = state.samples
+            state.save()
+            if on_checkpoint:
+                state.swap_average()
+                on_checkpoint(state.samples)
+                state.swap_average()
+    if worker.world > 1:
+        dist.barrier()

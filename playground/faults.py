@@ -1,0 +1,69 @@
+"""The seam where a test makes the loopback's REST fail: before or after a request took effect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["before", "after"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Answer with a bare HTTP status, as Discord's front does: 500, 502, 503, 504..."""
+
+    code: int
+
+
+@dataclass(frozen=True)
+class Reset:
+    """Break the connection with a TCP reset."""
+
+
+@dataclass(frozen=True)
+class Limited:
+    """Answer 429; without `via` it looks like a block by Cloudflare, with an HTML body."""
+
+    retry_after_s: float
+    is_global: bool = False
+    via: bool = True
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Answer with one of Discord's JSON error codes."""
+
+    code: int
+
+
+Fault = Status | Reset | Limited | Refused
+
+# Called with the method, the path template and the phase, for every REST request.
+FaultHook = Callable[[str, str, Phase], Awaitable[Fault | None]]
+
+
+async def no_faults(method: str, path: str, phase: Phase) -> Fault | None:
+    """Lets everything through."""
+    return None
+
+
+class FaultPlan:
+    """A hook that fails the next matching requests, a given number of times each."""
+
+    def __init__(self) -> None:
+        self._planned: list[tuple[str, re.Pattern[str], Phase, Fault, list[int]]] = []
+
+    def plan(
+        self, method: str, path: str, fault: Fault, *, phase: Phase = "before", times: int = 1
+    ) -> None:
+        """Fails the next `times` requests whose path template matches the regex `path`."""
+        self._planned.append((method, re.compile(path), phase, fault, [times]))
+
+    async def __call__(self, method: str, path: str, phase: Phase) -> Fault | None:
+        for wanted, pattern, when, fault, left in self._planned:
+            if left[0] > 0 and (wanted, when) == (method, phase) and pattern.search(path):
+                left[0] -= 1
+                return fault
+        return None

@@ -1,0 +1,441 @@
+"""People who use the bot: they type commands, press buttons, fill in forms, talk and reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from playground import forms, permissions
+from playground.commands import CHAT_INPUT, MESSAGE_MENU, USER_MENU
+from playground.errors import ApiError, ClientRefused
+from playground.gateway import INTENTS
+from playground.interactions import (
+    AUTOCOMPLETE,
+    COMMAND,
+    COMPONENT,
+    MODAL_SUBMIT,
+    is_hidden_from,
+)
+from playground.invocation import Invocation
+from playground.messages import Upload
+from playground.model import DM, Channel, Json, Message, User, label_of
+from playground.options import File, Resolver, fill
+from playground.places import ChannelHandle
+
+if TYPE_CHECKING:
+    from playground.server import Playground
+
+
+class Person:
+    """Somebody at Discord's client; `place` is the channel they are looking at."""
+
+    def __init__(self, discord: Playground, user: User) -> None:
+        self._discord = discord
+        self.user = user
+        self.place: ChannelHandle | None = None
+
+    @property
+    def id(self) -> int:
+        return self.user.id
+
+    @property
+    def name(self) -> str:
+        return self.user.display_name
+
+    @property
+    def mention(self) -> str:
+        return self.user.mention
+
+    @property
+    def dm(self) -> ChannelHandle:
+        """The direct-message channel with the bot."""
+        return ChannelHandle(self._discord, self._discord.world.dm_with(self.user))
+
+    def go(self, place: ChannelHandle) -> Person:
+        """Looks at another channel from now on."""
+        self.place = place
+        return self
+
+    # Commands
+
+    async def slash(
+        self,
+        command: str,
+        options: Mapping[str, Any] | None = None,
+        /,
+        *,
+        where: ChannelHandle | None = None,
+        force: bool = False,
+        **more: Any,
+    ) -> Invocation:
+        """Types a slash command.
+
+        Args:
+            command: its name, with subcommands after blanks: "history list".
+            options: options by name; keyword arguments are added to them. A person, role, channel
+                or `File` may be a value, a choice is given by its name or its value.
+            where: the channel, if not the one the person is looking at.
+            force: send whatever it is, past the checks of Discord's client.
+            more: options as keywords.
+
+        Raises:
+            ClientRefused: Discord's client would not have sent it.
+        """
+        channel = self._channel(where)
+        name, *path = command.split()
+        found = self._offered(CHAT_INPUT, name, channel, force=force)
+        resolver = self._resolver(channel, force=force)
+        values = {**(options or {}), **more}
+        data: Json = {
+            "id": found["id"],
+            "name": name,
+            "type": CHAT_INPUT,
+            "options": fill(found, path, values, resolver),
+        }
+        return self._invoke(COMMAND, channel, data, resolver, text=_typed(command, values))
+
+    async def autocomplete(
+        self,
+        command: str,
+        option: str,
+        typed: str | float = "",
+        options: Mapping[str, Any] | None = None,
+        /,
+        *,
+        where: ChannelHandle | None = None,
+        timeout_s: float = 10.0,
+        **more: Any,
+    ) -> list[Json]:
+        """Types into an option that completes itself; returns the suggestions."""
+        channel = self._channel(where)
+        name, *path = command.split()
+        found = self._offered(CHAT_INPUT, name, channel)
+        resolver = self._resolver(channel)
+        values = {**(options or {}), **more, option: typed}
+        data: Json = {
+            "id": found["id"],
+            "name": name,
+            "type": CHAT_INPUT,
+            "options": fill(found, path, values, resolver, focused=option),
+        }
+        invocation = self._invoke(
+            AUTOCOMPLETE, channel, data, resolver, text=f"/{command} {option}: {typed}…"
+        )
+        return await invocation.choices(timeout_s)
+
+    async def context_menu(
+        self,
+        name: str,
+        target: Message | Person,
+        *,
+        where: ChannelHandle | None = None,
+        force: bool = False,
+    ) -> Invocation:
+        """Picks an entry of the Apps menu of a message or of a person."""
+        if isinstance(target, Message):
+            kind = MESSAGE_MENU
+            channel = self._discord.world.channels[target.channel_id]
+            self._see(target, force=force)
+        else:
+            kind = USER_MENU
+            channel = self._channel(where)
+        found = self._offered(kind, name, channel, force=force)
+        resolver = self._resolver(channel, force=force)
+        if isinstance(target, Message):
+            target_id = resolver.add_message(target)
+        else:
+            target_id = resolver.add_user(target.user)
+        data: Json = {"id": found["id"], "name": name, "type": kind, "target_id": target_id}
+        return self._invoke(COMMAND, channel, data, resolver, text=f"Apps → {name}")
+
+    # Buttons, selects, forms
+
+    async def press(
+        self,
+        message: Message,
+        label: str | None = None,
+        *,
+        custom_id: str | None = None,
+        force: bool = False,
+    ) -> Invocation:
+        """Presses a button, found by its label (or emoji) or its `custom_id`."""
+        control = self._control(message, (2,), label, custom_id, force=force)
+        if control.get("style") in (5, 6) and not force:
+            raise ClientRefused(f"the button {label_of(control)!r} opens a link")
+        data: Json = {
+            "custom_id": control["custom_id"],
+            "component_type": 2,
+            "id": control.get("id", 0),
+        }
+        channel = self._discord.world.channels[message.channel_id]
+        return self._invoke(
+            COMPONENT, channel, data, None, text=f"[{label_of(control)}]", source=message
+        )
+
+    async def select(
+        self,
+        message: Message,
+        *values: Any,
+        label: str | None = None,
+        custom_id: str | None = None,
+        force: bool = False,
+    ) -> Invocation:
+        """Picks values in a select, by their labels or values; the only one if not named."""
+        control = self._control(message, (3, 5, 6, 7, 8), label, custom_id, force=force)
+        channel = self._discord.world.channels[message.channel_id]
+        resolver = self._resolver(channel, force=force)
+        chosen = forms.pick(control, list(values), label_of(control), resolver)
+        low, high = control.get("min_values", 1), control.get("max_values", 1)
+        if not low <= len(chosen) <= high and not force:
+            raise ClientRefused(f"the select takes {low} to {high} values, not {len(chosen)}")
+        data: Json = {
+            "custom_id": control["custom_id"],
+            "component_type": control["type"],
+            "id": control.get("id", 0),
+            "values": chosen,
+        }
+        return self._invoke(
+            COMPONENT,
+            channel,
+            data,
+            resolver,
+            text=f"[{', '.join(map(str, values))}]",
+            source=message,
+        )
+
+    async def submit_modal(
+        self,
+        invocation: Invocation,
+        values: Mapping[str, Any] | None = None,
+        /,
+        *,
+        force: bool = False,
+        **more: Any,
+    ) -> Invocation:
+        """Sends the form that an interaction opened; fields by their label or `custom_id`."""
+        modal = await invocation.modal()
+        opened = invocation.interaction
+        channel = opened.channel
+        resolver = self._resolver(channel, force=force)
+        components = forms.submit(modal, {**(values or {}), **more}, resolver)
+        data: Json = {"custom_id": modal["custom_id"], "components": components}
+        return self._invoke(
+            MODAL_SUBMIT,
+            channel,
+            data,
+            resolver,
+            text=f"{modal['title']} (form)",
+            source=opened.source,
+        )
+
+    # Messages
+
+    async def send(
+        self,
+        content: str = "",
+        attachments: Sequence[File] = (),
+        *,
+        reply_to: Message | None = None,
+        ping: bool = True,
+        where: ChannelHandle | None = None,
+    ) -> Message:
+        """Writes a message; a reply pings its author unless `ping` is False.
+
+        Raises:
+            ClientRefused: empty, too long, or not allowed here.
+        """
+        if where is None and reply_to is not None:
+            channel = self._discord.world.channels[reply_to.channel_id]
+        else:
+            channel = self._channel(where)
+        if reply_to is not None:
+            if reply_to.is_ephemeral:
+                raise ClientRefused("an ephemeral message cannot be replied to")
+            self._see(reply_to)
+        self._may(channel, "send_messages", *(["attach_files"] if attachments else []))
+        body: Json = {
+            "content": content,
+            "allowed_mentions": {"parse": ["users", "roles", "everyone"], "replied_user": ping},
+            "attachments": [
+                {"id": index, "description": file.description}
+                for index, file in enumerate(attachments)
+            ],
+        }
+        if reply_to is not None:
+            body["message_reference"] = {
+                "message_id": str(reply_to.id),
+                "channel_id": str(reply_to.channel_id),
+            }
+        uploads = [Upload(i, file.filename, file.data) for i, file in enumerate(attachments)]
+        try:
+            message = self._discord.messages.create(channel, self.user, body, uploads)
+        except ApiError as error:
+            raise ClientRefused(f"{error}: {error.errors or ''}") from error
+        self._discord.recorder.add("person", user=self.name, did="send", message=str(message.id))
+        return message
+
+    async def react(self, message: Message, emoji: str) -> None:
+        """Adds a reaction."""
+        self._see(message)
+        people = message.reactions.setdefault(emoji, [])
+        if self.id in people:
+            return
+        people.append(self.id)
+        body: Json = {
+            "user_id": str(self.id),
+            "channel_id": str(message.channel_id),
+            "message_id": str(message.id),
+            "message_author_id": str(message.author.id),
+            "emoji": {"id": None, "name": emoji},
+            "burst": False,
+            "type": 0,
+        }
+        guild = message.guild_id
+        if guild is not None:
+            member = self._discord.world.guilds[guild].members[self.id]
+            body |= {"guild_id": str(guild), "member": self._discord.payloads.member(member)}
+        self._discord.gateway.dispatch(
+            "MESSAGE_REACTION_ADD",
+            lambda _: body,
+            guild_id=guild,
+            intent=INTENTS["direct_reactions" if guild is None else "guild_reactions"],
+        )
+        self._discord.recorder.add(
+            "person", user=self.name, did="react", message=str(message.id), emoji=emoji
+        )
+        self._discord.world.signals.notify(("channel", message.channel_id), message)
+
+    async def delete(self, message: Message) -> None:
+        """Deletes an own message, or another's with Manage Messages; dismisses an ephemeral one."""
+        channel = self._discord.world.channels[message.channel_id]
+        self._see(message)
+        if message.author is not self.user and not message.is_ephemeral:
+            self._may(channel, "manage_messages")
+        self._discord.recorder.add("person", user=self.name, did="delete", message=str(message.id))
+        self._discord.messages.delete(message)
+
+    # What the client knows
+
+    def _channel(self, where: ChannelHandle | None) -> Channel:
+        place = where or self.place
+        if place is None:
+            raise ClientRefused(f"{self.name} is in no channel: pass where= or call go()")
+        if place.channel.deleted:
+            raise ClientRefused(f"#{place.name} is gone")
+        return place.channel
+
+    def _may(self, channel: Channel, *names: str) -> None:
+        value = self._discord.world.permissions_in(channel, self.id)
+        for name in ("view_channel", *names):
+            if not permissions.has(value, name):
+                raise ClientRefused(f"{self.name} lacks the permission {name} in #{channel.name}")
+
+    def _see(self, message: Message, *, force: bool = False) -> None:
+        if force:
+            return
+        if message.is_deleted:
+            raise ClientRefused("the message is deleted")
+        if is_hidden_from(message, self.id):
+            raise ClientRefused(f"{self.name} cannot see this ephemeral message")
+        self._may(self._discord.world.channels[message.channel_id])
+
+    def _offered(self, kind: int, name: str, channel: Channel, *, force: bool = False) -> Json:
+        """The command as this person's client offers it in this channel."""
+        world = self._discord.world
+        guild = world.guild_of(channel)
+        found = self._discord.commands.find(kind, name, channel.guild_id)
+        if found is None:
+            if force:
+                return {"id": str(world.new_id()), "name": name, "options": []}
+            raise ClientRefused(f"no command is called {name!r} here")
+        if force:
+            return found
+        self._may(channel, "use_application_commands")
+        contexts = found.get("contexts")
+        if contexts is not None and (1 if guild is None else 0) not in contexts:
+            raise ClientRefused(f"{name!r} is not offered in this kind of channel")
+        if guild is None and contexts is None and not found.get("dm_permission", True):
+            raise ClientRefused(f"{name!r} is not offered in direct messages")
+        if guild is not None and not guild.bot_installed and 1 not in found["integration_types"]:
+            raise ClientRefused(f"{name!r} is only offered where the bot is installed")
+        needed = found.get("default_member_permissions")
+        if guild is not None and needed is not None:
+            value = world.permissions_in(channel, self.id)
+            if value & int(needed) != int(needed) or (int(needed) == 0 and not value & 8):
+                raise ClientRefused(f"{name!r} is not offered to {self.name}")
+        if found["nsfw"] and not channel.nsfw and channel.type != DM:
+            raise ClientRefused(f"{name!r} is only offered in age-restricted channels")
+        return found
+
+    def _control(
+        self,
+        message: Message,
+        kinds: tuple[int, ...],
+        label: str | None,
+        custom_id: str | None,
+        *,
+        force: bool,
+    ) -> Json:
+        self._see(message, force=force)
+        for control in message.controls:
+            if control["type"] not in kinds:
+                continue
+            fits = (label is None or label_of(control) == label) and (
+                custom_id is None or control.get("custom_id") == custom_id
+            )
+            if fits and (label is not None or custom_id is not None or kinds != (2,)):
+                if control.get("disabled") and not force:
+                    raise ClientRefused(f"{label_of(control)!r} is disabled")
+                return control
+        if force and custom_id is not None:
+            return {"type": kinds[0], "custom_id": custom_id, "label": custom_id}
+        names = [label_of(one) for one in message.controls if one["type"] in kinds]
+        raise ClientRefused(f"the message has no {label or custom_id!r}, only {names}")
+
+    def _resolver(self, channel: Channel, *, force: bool = False) -> Resolver:
+        world = self._discord.world
+        return Resolver(
+            self._discord.payloads,
+            self._discord.cdn,
+            world.guild_of(channel),
+            channel,
+            self.user,
+            world.upload_limit(channel),
+            force=force,
+        )
+
+    def _invoke(
+        self,
+        kind: int,
+        channel: Channel,
+        data: Json,
+        resolver: Resolver | None,
+        *,
+        text: str,
+        source: Message | None = None,
+    ) -> Invocation:
+        if resolver is not None and resolver.resolved:
+            data["resolved"] = resolver.resolved
+        guild = self._discord.world.guild_of(channel)
+        if guild is not None:
+            if self.id not in guild.members:
+                raise ClientRefused(f"{self.name} is not in {guild.name}")
+            if kind in (COMMAND, AUTOCOMPLETE):
+                scoped = self._discord.commands.find(data["type"], data["name"], guild.id)
+                if scoped is not None and "guild_id" in scoped:
+                    data["guild_id"] = str(guild.id)
+        interaction = self._discord.interactions.start(
+            kind, self.user, channel, data, description=text, source=source
+        )
+        return Invocation(self._discord.world, self._discord.interactions, interaction)
+
+
+def _typed(command: str, values: Mapping[str, Any]) -> str:
+    """The command line as a person would read it."""
+    parts = [f"/{command}"]
+    for name, value in values.items():
+        if value is None:
+            continue
+        shown = getattr(value, "filename", getattr(value, "name", value))
+        parts.append(f"{name}: {shown}")
+    return " ".join(parts)

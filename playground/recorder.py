@@ -1,0 +1,51 @@
+"""The history of everything that went over the loopback's wires, as plain JSON-able records."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from playground.clock import Clock
+from playground.model import Json
+
+
+class Recorder:
+    """A list of records, each with `seq`, `kind`, wall time `at` and monotonic seconds `t`.
+
+    Kinds: `request` (the bot's REST calls and their answers), `gateway` (what was sent and received,
+    opens and closes), `interaction`, `ack`, `message`, `edit`, `delete`, `person` (what people did).
+    Bot tokens and interaction tokens are never in it.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started = clock.monotonic()
+        self.records: list[Json] = []
+        self.listeners: list[Callable[[Json], None]] = []
+
+    def add(self, kind: str, **data: Any) -> Json:
+        record: Json = {
+            "seq": len(self.records),
+            "kind": kind,
+            "at": self._clock.iso(),
+            "t": round(self._clock.monotonic() - self._started, 6),
+            **copy.deepcopy(data),
+        }
+        self.records.append(record)
+        for listener in list(self.listeners):
+            listener(record)
+        return record
+
+    def of(self, kind: str, **fields: Any) -> Iterator[Json]:
+        """The records of one kind whose named fields are equal to those given."""
+        for record in self.records:
+            if record["kind"] == kind and all(record.get(k) == v for k, v in fields.items()):
+                yield record
+
+    def save(self, path: Path) -> None:
+        """Writes the records as JSON lines."""
+        lines = (json.dumps(record, ensure_ascii=False) for record in self.records)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")

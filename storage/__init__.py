@@ -1,0 +1,1 @@
+"""What must survive a restart: SQLite tables and picture files. SQL stays in here."""

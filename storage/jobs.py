@@ -1,0 +1,334 @@
+"""Jobs from the moment they are asked for to the delivery of their result: the queue's `JobStore`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+import string
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from engine.errors import (
+    EngineError,
+    QueueFullError,
+    TooManyWaitingError,
+    UnknownJobError,
+)
+from engine.types import GenerationResult, Job, JobState, Limits, Submission
+from storage.database import Database, Transaction, Value
+from storage.ledger import charge, check_allowance, refund
+from storage.pictures import PictureFiles, sha256_of
+from storage.references import add_picture, drop_unused
+from storage.rows import Clock, job_from_row, request_to_json, to_json, to_text, utc_now
+
+_ID_ALPHABET = string.ascii_lowercase + string.digits
+_ID_LENGTH = 13
+_ONE = "SELECT * FROM jobs WHERE id = ?"
+
+
+class JobTable:
+    """Implements `engine.interfaces.JobStore`: every method is one transaction.
+
+    All raise UnknownJobError for an id that is not there.
+    """
+
+    def __init__(self, db: Database, pictures: PictureFiles, *, clock: Clock = utc_now) -> None:
+        """Takes the clock as an argument for the tests."""
+        self._db = db
+        self._pictures = pictures
+        self._clock = clock
+
+    async def add(self, submission: Submission, *, cost: float, limits: Limits) -> tuple[Job, bool]:
+        """Stores and charges a new job and returns it with True.
+
+        A job of the same `submission.origin` is returned as it is with False, uncharged. A picture
+        to start from must have been put into the picture files before.
+
+        Raises:
+            TooManyWaitingError: The owner has `limits.waiting` jobs that are not final.
+            QueueFullError: `limits.queue` jobs of everybody are not final.
+            QuotaExceededError: The owner's charges in a window do not leave room for `cost`.
+            UnknownJobError: The parent or the picture to start from is not there.
+        """
+        init_image = submission.request.init_image
+        async with (
+            self._pictures.pinned([] if init_image is None else [init_image]),
+            self._db.transaction() as tx,
+        ):
+            row = await tx.row("SELECT * FROM jobs WHERE origin = ?", (submission.origin,))
+            if row is not None:
+                return job_from_row(row), False
+            now = self._clock()
+            await _check_waiting(tx, submission.owner_id, limits)
+            await check_allowance(tx, submission.owner_id, cost, limits, now)
+            if submission.parent_id is not None and not await tx.rows(
+                "SELECT 1 FROM generations WHERE id = ?", (submission.parent_id,)
+            ):
+                raise UnknownJobError(
+                    "The picture that this one starts from is not known any more."
+                )
+            if init_image is not None:
+                size_bytes = await self._pictures.size(init_image)
+                if size_bytes is None:
+                    raise UnknownJobError(
+                        "The picture to start from was deleted. Attach it again, or choose another."
+                    )
+                await add_picture(tx, init_image, size_bytes, to_text(now), is_upload=True)
+            job = await _insert(tx, submission, cost, to_text(now))
+            await charge(tx, job.id, job.owner_id, cost, now)
+        return job, True
+
+    async def get(self, job_id: str) -> Job:
+        """Returns the job as it is now."""
+        return _job(await self._db.row(_ONE, (job_id,)), job_id)
+
+    async def get_many(self, job_ids: Iterable[str]) -> list[Job]:
+        """Returns the jobs that are there, in the given order."""
+        rows = await self._db.rows(
+            "SELECT jobs.* FROM json_each(?) AS wanted JOIN jobs ON jobs.id = wanted.value"
+            " ORDER BY wanted.key",
+            (to_json(list(job_ids)),),
+        )
+        return [job_from_row(row) for row in rows]
+
+    async def waiting_of(self, owner_id: int) -> list[Job]:
+        """Returns a person's jobs that are not final, oldest first."""
+        rows = await self._db.rows(
+            "SELECT * FROM jobs WHERE owner_id = ? AND state IN ('queued', 'running')"
+            " ORDER BY number",
+            (owner_id,),
+        )
+        return [job_from_row(row) for row in rows]
+
+    async def unfinished(self) -> Sequence[Job]:
+        """Puts `running` jobs back to `queued` and returns all queued ones, oldest first."""
+        async with self._db.transaction() as tx:
+            await tx.rows(
+                "UPDATE jobs SET state = 'queued', started_at = NULL"
+                " WHERE state IN ('queued', 'running') AND state = 'running'"
+            )
+            rows = await tx.rows(
+                "SELECT * FROM jobs WHERE state IN ('queued', 'running') ORDER BY number"
+            )
+        return [job_from_row(row) for row in rows]
+
+    async def undelivered(self) -> Sequence[Job]:
+        """Returns the rendered and failed jobs whose owner was not told yet, oldest first."""
+        rows = await self._db.rows(
+            "SELECT * FROM jobs"
+            " WHERE state IN ('rendered', 'failed') AND delivered_at IS NULL ORDER BY number"
+        )
+        return [job_from_row(row) for row in rows]
+
+    async def mark_running(self, job_id: str) -> None:
+        """Sets the state to running and `started_at`; a job that is final stays as it is."""
+        async with self._db.transaction() as tx:
+            await _existing(tx, job_id)
+            await tx.rows(
+                "UPDATE jobs SET state = 'running', started_at = ?"
+                " WHERE id = ? AND state IN ('queued', 'running')",
+                (to_text(self._clock()), job_id),
+            )
+
+    async def add_attempt(self, job_ids: Sequence[str]) -> None:
+        """Counts an engine death against jobs that were running in it."""
+        async with self._db.transaction() as tx:
+            await tx.rows(
+                "UPDATE jobs SET attempts = attempts + 1"
+                " WHERE id IN (SELECT value FROM json_each(?))",
+                (to_json(list(job_ids)),),
+            )
+
+    async def finish(self, job_id: str, result: GenerationResult) -> Job:
+        """Writes the picture files, then history and the state `rendered` in one transaction.
+
+        A job that is final already is returned as it is, and nothing of the result stays.
+        """
+        job = await self.get(job_id)
+        if job.state.is_final:
+            return job
+        contents = [picture.png for picture in result.pictures]
+        hashes = await asyncio.to_thread(lambda: [sha256_of(content) for content in contents])
+        is_kept = False
+        try:
+            async with self._pictures.pinned(hashes):
+                for content in contents:
+                    await self._pictures.put(content)
+                async with self._db.transaction() as tx:
+                    job = await _existing(tx, job_id)
+                    is_late = job.state.is_final  # cancelled while the files were written
+                    if not is_late:
+                        job = await self._write_history(tx, job, result, hashes)
+            is_kept = not is_late
+        finally:
+            if not is_kept:
+                await drop_unused(self._db, self._pictures, hashes)
+        await self._release_init_image(job)
+        return job
+
+    async def end(
+        self, job_id: str, state: JobState, error: EngineError | None = None
+    ) -> Job | None:
+        """Sets `failed` or `cancelled` and refunds the charge; None when the job was final already."""
+        if state not in (JobState.FAILED, JobState.CANCELLED):
+            raise ValueError(f"a job does not end as {state}")
+        now = self._clock()
+        async with self._db.transaction() as tx:
+            if (await _existing(tx, job_id)).state.is_final:
+                return None
+            row = await tx.row(
+                "UPDATE jobs SET state = ?, finished_at = ?, error = ? WHERE id = ? RETURNING *",
+                (
+                    state,
+                    to_text(now),
+                    None if error is None else to_json([type(error).__name__, str(error)]),
+                    job_id,
+                ),
+            )
+            await refund(tx, job_id, now)
+        job = _job(row, job_id)
+        await self._release_init_image(job)
+        return job
+
+    async def image(self, sha256: str) -> bytes:
+        """Returns a stored picture. Raises UnknownJobError when it was deleted."""
+        return await self._pictures.get(sha256)
+
+    async def set_status_message(self, job_id: str, message_id: int) -> None:
+        """Remembers the public status line."""
+        await self._update("status_message_id = ?", (message_id,), job_id)
+
+    async def begin_sending(self, job_id: str) -> datetime | None:
+        """Returns when sending began before, or None; the first call sets it to now."""
+        async with self._db.transaction() as tx:
+            job = await _existing(tx, job_id)
+            if job.sending_since is None:
+                await tx.rows(
+                    "UPDATE jobs SET sending_since = ? WHERE id = ?",
+                    (to_text(self._clock()), job_id),
+                )
+        return job.sending_since
+
+    async def mark_delivered(self, job_id: str, message_id: int | None) -> None:
+        """Remembers the message with the result (None: kept for /history) and `delivered_at`."""
+        await self._update(
+            "result_message_id = coalesce(?, result_message_id), delivered_at = ?",
+            (message_id, to_text(self._clock())),
+            job_id,
+        )
+
+    async def _update(self, assignments: str, values: tuple[Value, ...], job_id: str) -> None:
+        async with self._db.transaction() as tx:
+            row = await tx.row(
+                f"UPDATE jobs SET {assignments} WHERE id = ? RETURNING id", (*values, job_id)
+            )
+            if row is None:
+                raise _unknown(job_id)
+
+    async def _release_init_image(self, job: Job) -> None:
+        """Removes a result that was deleted while this job waited to start from it.
+
+        An upload stays: its next job may be on its way. `collect_garbage` removes it if not.
+        """
+        if job.request.init_image is not None:
+            await drop_unused(
+                self._db, self._pictures, [job.request.init_image], with_uploads=False
+            )
+
+    async def _write_history(
+        self, tx: Transaction, job: Job, result: GenerationResult, hashes: Sequence[str]
+    ) -> Job:
+        now = to_text(self._clock())
+        await tx.rows(
+            "INSERT INTO generations"
+            " (id, owner_id, parent_id, created_at, seconds, warnings, receipt)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                job.id,
+                job.owner_id,
+                job.submission.parent_id,
+                now,
+                result.seconds,
+                to_json(result.warnings),
+                to_json(dict(result.receipt)),
+            ),
+        )
+        for sha256, picture in zip(hashes, result.pictures, strict=True):
+            await add_picture(
+                tx, sha256, len(picture.png), now, width=picture.width, height=picture.height
+            )
+            await tx.rows(
+                "INSERT INTO generation_pictures (generation_id, number, seed, sha256)"
+                " VALUES (?, ?, ?, ?)",
+                (job.id, picture.index, picture.seed, sha256),
+            )
+        row = await tx.row(
+            "UPDATE jobs SET state = 'rendered', finished_at = ?, error = NULL WHERE id = ?"
+            " RETURNING *",
+            (now, job.id),
+        )
+        return _job(row, job.id)
+
+
+async def _check_waiting(tx: Transaction, owner_id: int, limits: Limits) -> None:
+    row = await tx.row(
+        "SELECT count(*) AS everybody, coalesce(sum(owner_id = ?), 0) AS own FROM jobs"
+        " WHERE state IN ('queued', 'running')",
+        (owner_id,),
+    )
+    everybody, own = (0, 0) if row is None else (row["everybody"], row["own"])
+    if own >= limits.waiting:
+        raise TooManyWaitingError(own, limits.waiting)
+    if everybody >= limits.queue:
+        raise QueueFullError(
+            f"The queue is full ({everybody} jobs, the limit is {limits.queue}). "
+            "Try again in a few minutes."
+        )
+
+
+async def _insert(tx: Transaction, submission: Submission, cost: float, now: str) -> Job:
+    job_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+    await tx.rows(
+        "INSERT INTO people (id, name, first_seen_at) VALUES (?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+        (submission.owner_id, submission.owner_name, now),
+    )
+    destination = submission.destination
+    row = await tx.row(
+        "INSERT INTO jobs (id, origin, owner_id, owner_name, guild_id, channel_id, private,"
+        " spoiler, locale, action, parent_id, request, init_image, cost, state, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING *",
+        (
+            job_id,
+            submission.origin,
+            submission.owner_id,
+            submission.owner_name,
+            destination.guild_id,
+            destination.channel_id,
+            destination.private,
+            destination.spoiler,
+            destination.locale,
+            submission.action,
+            submission.parent_id,
+            request_to_json(submission.request),
+            submission.request.init_image,
+            cost,
+            now,
+        ),
+    )
+    return _job(row, job_id)
+
+
+async def _existing(tx: Transaction, job_id: str) -> Job:
+    return _job(await tx.row(_ONE, (job_id,)), job_id)
+
+
+def _job(row: sqlite3.Row | None, job_id: str) -> Job:
+    if row is None:
+        raise _unknown(job_id)
+    return job_from_row(row)
+
+
+def _unknown(job_id: str) -> UnknownJobError:
+    return UnknownJobError(f"There is no job {job_id!r}.")

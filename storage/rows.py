@@ -1,0 +1,106 @@
+"""How times, requests, jobs and generations stand in rows, and back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from engine.types import Destination, Generation, GenerationRequest, Job, JobState, Submission
+
+Clock = Callable[[], datetime]  # returns aware UTC
+
+_REQUEST = TypeAdapter(GenerationRequest)
+
+
+def utc_now() -> datetime:
+    """Returns the time of this machine's clock."""
+    return datetime.now(UTC)
+
+
+def to_text(time: datetime) -> str:
+    """Returns ISO 8601 in UTC with microseconds always there, so that texts sort as times do."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def to_time(text: str) -> datetime:
+    """Returns the aware UTC time of a column."""
+    return datetime.fromisoformat(text)
+
+
+def request_to_json(request: GenerationRequest) -> str:
+    """Returns every field, also those with their default, so that a later default changes nothing."""
+    return _REQUEST.dump_json(request).decode()
+
+
+def job_from_row(row: sqlite3.Row) -> Job:
+    """Returns the job of a row of jobs."""
+    error = row["error"]
+    return Job(
+        id=row["id"],
+        submission=_submission(row),
+        state=JobState(row["state"]),
+        cost=row["cost"],
+        attempts=row["attempts"],
+        created_at=to_time(row["created_at"]),
+        started_at=_optional_time(row["started_at"]),
+        finished_at=_optional_time(row["finished_at"]),
+        error=None if error is None else _error(error),
+        status_message_id=row["status_message_id"],
+        result_message_id=row["result_message_id"],
+        sending_since=_optional_time(row["sending_since"]),
+        delivered_at=_optional_time(row["delivered_at"]),
+    )
+
+
+def generation_from_row(row: sqlite3.Row) -> Generation:
+    """Returns the generation of a row of `storage.history.GENERATIONS`."""
+    pictures: list[tuple[str | None, int]] = json.loads(row["pictures"])
+    return Generation(
+        id=row["id"],
+        submission=_submission(row),
+        created_at=to_time(row["generated_at"]),
+        seconds=row["seconds"],
+        pictures=tuple(sha256 for sha256, _ in pictures if sha256 is not None),
+        seeds=tuple(seed for _, seed in pictures),
+        warnings=tuple(json.loads(row["warnings"])),
+        receipt=json.loads(row["receipt"]),
+        message_id=row["result_message_id"],
+        deleted_at=_optional_time(row["deleted_at"]),
+    )
+
+
+def to_json(value: Any) -> str:
+    """Returns compact JSON; raises ValueError for NaN and infinities, which JSON does not have."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _submission(row: sqlite3.Row) -> Submission:
+    return Submission(
+        origin=row["origin"],
+        owner_id=row["owner_id"],
+        owner_name=row["owner_name"],
+        destination=Destination(
+            channel_id=row["channel_id"],
+            guild_id=row["guild_id"],
+            private=bool(row["private"]),
+            spoiler=bool(row["spoiler"]),
+            locale=row["locale"],
+        ),
+        request=_REQUEST.validate_json(row["request"]),
+        action=row["action"],
+        parent_id=row["parent_id"],
+    )
+
+
+def _error(text: str) -> tuple[str, str]:
+    name, message = json.loads(text)
+    return name, message
+
+
+def _optional_time(text: str | None) -> datetime | None:
+    return None if text is None else to_time(text)

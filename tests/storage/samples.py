@@ -1,0 +1,101 @@
+"""What the tests of storage are made of: a clock turned by hand, submissions and results."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from engine.types import (
+    Destination,
+    GenerationRequest,
+    GenerationResult,
+    Limits,
+    Picture,
+    Sampler,
+    Submission,
+)
+from storage.database import Database
+from storage.history import History
+from storage.jobs import JobTable
+from storage.ledger import Ledger
+from storage.pictures import PictureFiles
+
+NO_LIMITS = Limits(waiting=10_000, queue=10_000)
+
+
+class HandClock:
+    """Shows the time that it was set to."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def turn(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Store:
+    """Every part of storage over one database, as the composition root puts them together."""
+
+    def __init__(self, db: Database, folder: Path, clock: Callable[[], datetime]) -> None:
+        self.db = db
+        self.folder = folder
+        self.pictures = PictureFiles(folder / "pictures")
+        self.jobs = JobTable(db, self.pictures, clock=clock)
+        self.history = History(db, self.pictures, clock=clock)
+        self.ledger = Ledger(db, clock=clock)
+
+    def files(self) -> set[str]:
+        """Names of everything in the picture folders."""
+        return {path.name for path in (self.folder / "pictures").glob("*/*")}
+
+
+_origins = itertools.count()
+
+
+def a_request(**changes: object) -> GenerationRequest:
+    fields: dict[str, object] = {
+        "prompt": "a red circle",
+        "width": 128,
+        "height": 128,
+        "seed": 7,
+        "num_inference_steps": 20,
+        "guidance_scale": 7.5,
+        "sampler": Sampler.EULER_A,
+        "model": "pocket",
+    }
+    return GenerationRequest(**(fields | changes))  # type: ignore[arg-type]
+
+
+def a_submission(
+    owner_id: int = 1,
+    *,
+    origin: str | None = None,
+    request: GenerationRequest | None = None,
+    parent_id: str | None = None,
+) -> Submission:
+    return Submission(
+        origin=origin or f"interaction:{next(_origins)}",
+        owner_id=owner_id,
+        owner_name=f"person {owner_id}",
+        destination=Destination(channel_id=10, guild_id=20, spoiler=True, locale="de"),
+        request=request or a_request(),
+        parent_id=parent_id,
+    )
+
+
+def a_result(job_id: str, *contents: bytes) -> GenerationResult:
+    return GenerationResult(
+        job_id,
+        tuple(
+            Picture(index, seed=7 + index, width=128, height=96, png=content)
+            for index, content in enumerate(contents)
+        ),
+        seconds=1.5,
+        warnings=("The last 2 words were not read.",),
+        receipt={"model": "pocket", "rows": [2, 2, 4]},
+    )

@@ -17,6 +17,7 @@ from storage.history import History
 from storage.jobs import JobTable
 from storage.ledger import Ledger
 from storage.pictures import PictureFiles
+from storage.references import collect_garbage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     )
     async with Database.open(settings.data_dir) as database:
         pictures = PictureFiles(settings.data_dir / "pictures")
+        await collect_garbage(database, pictures)
         jobs = JobTable(database, pictures)
         engine = EngineClient(settings, provisional_info(settings))
         yield Parts(

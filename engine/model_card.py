@@ -1,0 +1,273 @@
+"""What a model is, read without torch: name, family, sizes and defaults from its configuration files.
+
+The bot uses it to take requests while the engine still loads (`provisional_info`), the worker to
+describe the loaded model. A folder may carry an `easel.json` that overrides what the configuration
+files say: `name`, `native_size`, `size_multiple`, `max_side`, `default_steps`,
+`default_guidance_scale`, `default_sampler`.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ModelLoadError
+from engine.pocket import MODEL_DIR
+from engine.settings import EngineSettings
+from engine.types import EngineInfo, Sampler
+
+SD15_REPO = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+MAX_HEADER_BYTES = 100 << 20  # the limit of the safetensors library itself
+PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+
+_NVIDIA_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What people may ask of a model, and what they get when they ask for nothing.
+
+    Attributes:
+        size_multiple: The VAE's factor times the U-Net's: 8 x 8 = 64 for Stable Diffusion. It takes
+            multiples of 8 as well, but then its skip connections do not fit and are resized.
+        max_side: Twice the native size; beyond it a model repeats its subject. Small models, which
+            are cheap to run, four times.
+    """
+
+    name: str
+    family: str = "sd15"
+    native_size: int = 512
+    size_multiple: int = 64
+    max_side: int = 1024
+    default_steps: int = 25
+    default_guidance_scale: float = 7.0
+    default_sampler: Sampler = Sampler.DPMPP_2M_KARRAS
+
+
+def resolve_source(settings: EngineSettings) -> str:
+    """Returns what `settings.model` means on this machine: "pocket", a path or a hub id."""
+    if settings.model != "auto":
+        return settings.model
+    on_cpu = settings.device == "cpu"
+    return SD15_REPO if not on_cpu and any(p.exists() for p in _NVIDIA_FILES) else "pocket"
+
+
+def local_path(source: str) -> Path | None:
+    """Returns the folder or file that `source` names, or None when it is a hub id.
+
+    Raises:
+        ModelLoadError: It looks like a path and nothing is there, or it is a pickle.
+    """
+    if source == "pocket":
+        return MODEL_DIR
+    path = Path(source).expanduser()
+    if path.suffix.lower() in PICKLE_SUFFIXES:
+        raise ModelLoadError(
+            f"The model {source} is a {path.suffix} file, which can run code when it is opened. "
+            "Only .safetensors files and diffusers folders are loaded: get the .safetensors version."
+        )
+    if path.exists():
+        return path
+    if path.is_absolute() or source.startswith((".", "~")) or source.endswith(".safetensors"):
+        raise ModelLoadError(f"There is no model at {source}. Check EASEL_MODEL.")
+    if source.count("/") != 1:
+        raise ModelLoadError(
+            f"The model {source!r} is no folder or file, and no hub id (owner/name) either. "
+            "Check EASEL_MODEL."
+        )
+    return None
+
+
+def read_card(path: Path) -> ModelCard:
+    """Returns the card of a diffusers folder or a .safetensors checkpoint.
+
+    Raises:
+        ModelLoadError: It is neither, or a kind of model that this engine does not run.
+    """
+    if path.is_dir():
+        return read_folder(path)
+    if path.suffix.lower() != ".safetensors":
+        raise ModelLoadError(
+            f"{path} is neither a diffusers folder nor a .safetensors checkpoint. Check EASEL_MODEL."
+        )
+    return read_checkpoint(path)
+
+
+def read_folder(folder: Path, name: str | None = None) -> ModelCard:
+    """Returns the card of a diffusers folder; `name` is for folders whose own name says nothing."""
+    if not (folder / "model_index.json").is_file():
+        raise ModelLoadError(
+            f"{folder} is no diffusers model: it has no model_index.json. Check EASEL_MODEL."
+        )
+    index = _read_json(folder / "model_index.json")
+    unet = _read_json(folder / "unet" / "config.json")
+    vae = _read_json(folder / "vae" / "config.json")
+    name = name or folder.resolve().name
+    if "text_encoder_2" in index or unet.get("addition_embed_type") == "text_time":
+        raise _wrong_family(name, "an SDXL model")
+    if unet.get("in_channels", 4) != vae.get("latent_channels", 4):
+        raise _wrong_family(name, "an inpainting or editing model")
+    is_sd2 = bool(unet.get("use_linear_projection")) or unet.get("cross_attention_dim") == 1024
+    factor = 2 ** (len(vae.get("block_out_channels", "1248")) - 1)
+    halvings = len(unet.get("block_out_channels", "1248")) - 1
+    sample_size = unet.get("sample_size") or 64
+    side = min(sample_size) if isinstance(sample_size, list) else int(sample_size)
+    card = _card(name, "sd2" if is_sd2 else "sd15", side * factor, factor * 2**halvings)
+    overrides = folder / "easel.json"
+    return _override(card, _read_json(overrides)) if overrides.is_file() else card
+
+
+def read_checkpoint(path: Path) -> ModelCard:
+    """Returns the card of a single .safetensors checkpoint, from the names in its header."""
+    header = read_header(path)
+    first = header.get("model.diffusion_model.input_blocks.0.0.weight")
+    if first is None:
+        raise _wrong_family(
+            path.name, "no complete Stable Diffusion checkpoint (it may be a LoRA or a VAE)"
+        )
+    if any(key.startswith("conditioner.") for key in header):
+        raise _wrong_family(path.name, "an SDXL model")
+    if first["shape"][1] != 4:
+        raise _wrong_family(path.name, "an inpainting or editing model")
+    is_sd2 = any(key.startswith("cond_stage_model.model.") for key in header)
+    # A checkpoint does not say its training size: SD 2 is 768 with v-prediction, 512 without, and
+    # the header cannot tell these apart. 768 is what people mean by SD 2.
+    return _card(path.stem, "sd2" if is_sd2 else "sd15", 768 if is_sd2 else 512)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Returns the tensors of a safetensors file: name to {"dtype", "shape", "data_offsets"}.
+
+    Raises:
+        ModelLoadError: It is no safetensors file.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(f"a header of {length:,} bytes")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        if not all(isinstance(tensor.get("shape"), list) for tensor in header.values()):
+            raise ValueError("a tensor without a shape")
+    except (OSError, ValueError, AttributeError, struct.error) as error:
+        raise ModelLoadError(
+            f"{path} is no .safetensors file, or it is damaged ({error}). Download it again."
+        ) from error
+    return dict(header)
+
+
+def card_of_hub_id(source: str) -> ModelCard:
+    """Returns the card of a hub model before its files are here: taken for an SD 1.5."""
+    return ModelCard(name=source.rsplit("/", 1)[-1])
+
+
+def provisional_info(settings: EngineSettings) -> EngineInfo:
+    """Returns a guess of the engine's handshake, so that requests are taken while it loads.
+
+    Pocket and local models are read exactly; a hub id counts as an SD 1.5.
+
+    Raises:
+        ModelLoadError: The model is not there or cannot be run.
+    """
+    source = resolve_source(settings)
+    path = local_path(source)
+    card = card_of_hub_id(source) if path is None else read_card(path)
+    has_gpu = settings.device != "cpu" and any(p.exists() for p in _NVIDIA_FILES)
+    dtype = settings.dtype
+    if dtype == "auto":
+        dtype = "float16" if has_gpu else "float32"
+    return engine_info(
+        card,
+        model_hash="",
+        max_rows=settings.max_rows or (16 if has_gpu else 4),
+        device="cuda:0" if has_gpu else "cpu",
+        device_name="",
+        dtype=dtype,
+        memory_bytes=0,
+    )
+
+
+def engine_info(
+    card: ModelCard,
+    *,
+    model_hash: str,
+    max_rows: int,
+    device: str,
+    device_name: str,
+    dtype: str,
+    memory_bytes: int,
+    versions: Mapping[str, str] | None = None,
+    samplers: Iterable[Sampler] = Sampler,
+) -> EngineInfo:
+    """Returns the handshake of a model: its card and the facts of this machine."""
+    return EngineInfo(
+        model=card.name,
+        model_hash=model_hash,
+        family=card.family,
+        native_size=card.native_size,
+        size_multiple=card.size_multiple,
+        max_side=card.max_side,
+        samplers=tuple(samplers),
+        default_sampler=card.default_sampler,
+        default_steps=card.default_steps,
+        default_guidance_scale=card.default_guidance_scale,
+        max_rows=max_rows,
+        device=device,
+        device_name=device_name,
+        dtype=dtype,
+        memory_bytes=memory_bytes,
+        versions=dict(versions or {}),
+    )
+
+
+def _card(name: str, family: str, native_size: int, size_multiple: int = 64) -> ModelCard:
+    return ModelCard(name, family, native_size, size_multiple, max_side=_max_side(native_size))
+
+
+def _max_side(native_size: int) -> int:
+    return native_size * (2 if native_size >= 256 else 4)
+
+
+def _override(card: ModelCard, values: Mapping[str, Any]) -> ModelCard:
+    known = ModelCard.__dataclass_fields__.keys() - {"family"}
+    unknown = values.keys() - known
+    if unknown:
+        raise ModelLoadError(
+            f"The easel.json of {card.name} has an unknown key {min(unknown)!r}. "
+            f"Known: {', '.join(sorted(known))}."
+        )
+    changes: dict[str, Any] = dict(values)
+    try:
+        if "default_sampler" in changes:
+            changes["default_sampler"] = Sampler(changes["default_sampler"])
+        for key, value in changes.items():
+            wanted = type(getattr(card, key))
+            changes[key] = wanted(value)
+            if isinstance(value, int | float) and value < 1:
+                raise ValueError(f"{key} is {value}")
+    except (ValueError, TypeError) as error:
+        raise ModelLoadError(f"The easel.json of {card.name} cannot be used: {error}.") from error
+    if "native_size" in changes and "max_side" not in changes:
+        changes["max_side"] = _max_side(changes["native_size"])
+    return replace(card, **changes)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"The model's {path} is missing or damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelLoadError(f"The model's {path} is damaged: it is no JSON object.")
+    return value
+
+
+def _wrong_family(name: str, what: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"{name} is {what}. This engine runs text-to-image models of the SD 1.5 and SD 2 families."
+    )

@@ -1,0 +1,104 @@
+"""The engine process, `python -m engine.worker`: loads the model, then runs the row-batch loop.
+
+Torch is imported only after its environment is set, and after the first frame was sent.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import signal
+import socket
+import sys
+
+from engine import protocol
+from engine.errors import ModelLoadError
+from engine.settings import ENGINE_FD_VARIABLE, EngineSettings
+from engine.worker.link import Link
+
+log = logging.getLogger("engine.worker")
+
+EXIT_NO_MODEL = 78  # EX_CONFIG of sysexits.h
+EXIT_DEVICE_LOST = 70  # EX_SOFTWARE
+_ENVIRONMENT = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+}
+
+
+def main() -> int:
+    """Runs the engine until its bot is gone; returns the exit code."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C goes to the bot, which drains and stops us
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints belongs to the log
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if ENGINE_FD_VARIABLE not in os.environ:
+        log.error("The engine is started by the bot (python bot.py), not by hand.")
+        return 2
+    link = Link(socket.socket(fileno=int(os.environ[ENGINE_FD_VARIABLE])))
+    link.send("loading", {"stage": "starting", "fraction": None})
+    settings = EngineSettings()  # type: ignore[call-arg]  # mypy does not see the environment
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if settings.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    try:
+        return _run(link, settings)
+    except ModelLoadError as error:
+        log.error("%s", error)
+        link.send("fatal", {"error": type(error).__name__, "message": str(error)})
+        return EXIT_NO_MODEL
+    finally:
+        link.flush()
+
+
+def _run(link: Link, settings: EngineSettings) -> int:
+    link.send("loading", {"stage": "importing torch", "fraction": None})
+    import torch
+
+    torch.set_grad_enabled(False)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    from engine.model_card import engine_info
+    from engine.worker.denoise import DeviceLostError
+    from engine.worker.loop import RowLoop
+    from engine.worker.models import load_model
+
+    def report(stage: str, fraction: float | None) -> None:
+        link.send("loading", {"stage": stage, "fraction": fraction})
+
+    model = load_model(settings, report)
+    info = engine_info(
+        model.card,
+        model_hash=model.model_hash,
+        max_rows=settings.max_rows or 8,
+        device=str(model.device),
+        device_name="CPU",
+        dtype=str(model.dtype).removeprefix("torch."),
+        memory_bytes=0,
+        versions={n: importlib.metadata.version(n) for n in ("torch", "diffusers", "transformers")},
+    )
+    loop = RowLoop(
+        model,
+        info,
+        link.send,
+        row_limit=info.max_rows,
+        preview_interval_s=settings.preview_interval_s,
+    )
+    link.send("ready", {"info": protocol.pack(info)})
+    try:
+        loop.run(link.inbox)
+    except DeviceLostError as error:
+        link.send("fatal", {"error": "EngineDiedError", "message": str(error)})
+        return EXIT_DEVICE_LOST
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""Finished pictures to PNG files, in a small pool beside the loop, and the job's last frames."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from engine.errors import EngineError
+from engine.types import EngineInfo
+from engine.worker.infotext import infotext
+from engine.worker.jobs import JobRun, PictureRun
+
+COMPRESS_LEVEL = 4  # Pillow's default of 6 takes three times as long for nothing
+
+
+class Send(Protocol):
+    """Sends one frame; any thread may call it."""
+
+    def __call__(self, kind: str, fields: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
+        """Sends a frame, see `engine.protocol`."""
+
+
+class Encoder:
+    """Encodes pictures and sends `picture` and `done`; also `failed`, so that a job ends once."""
+
+    def __init__(self, send: Send, info: EngineInfo) -> None:
+        """Starts the pool."""
+        self._send = send
+        self._info = info
+        self._lock = threading.Lock()  # a job ends in the loop's thread or in the pool's
+        self._pool = ThreadPoolExecutor(2, "encoder")
+        self._work: set[Future[None]] = set()
+        self._encoded: dict[JobRun, int] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing is being encoded."""
+        with self._lock:
+            return not self._encoded
+
+    def add(self, picture: PictureRun, image: Image.Image) -> None:
+        """Encodes and sends one finished picture; after the last one of its job also `done`."""
+        with self._lock:
+            self._encoded.setdefault(picture.job, 0)
+        self._pool.submit(self._encode, picture, image)
+
+    def run(self, work: Any, *args: Any) -> None:
+        """Runs something small beside the loop, such as a preview."""
+        self._pool.submit(work, *args)
+
+    def send_unless_ended(
+        self, job: JobRun, kind: str, fields: Mapping[str, Any], blobs: Sequence[bytes] = ()
+    ) -> None:
+        """Sends a frame of a job that has not ended yet."""
+        with self._lock:
+            if not job.has_ended:
+                self._send(kind, {"job_id": job.job_id, **fields}, blobs)
+
+    def fail(self, job: JobRun, error: EngineError) -> None:
+        """Ends the job with `failed`, unless it has ended already."""
+        with self._lock:
+            if not job.has_ended:
+                self._end(job)
+                self._send("failed", failure(job.job_id, error))
+
+    def _encode(self, picture: PictureRun, image: Image.Image) -> None:
+        job = picture.job
+        try:
+            png = encode_png(image, infotext(job.request, self._info, picture.seed, image.size))
+        except (OSError, ValueError, MemoryError) as error:
+            self.fail(job, EngineError(f"The picture could not be encoded: {error}"))
+            return
+        with self._lock:
+            if job.has_ended:
+                return
+            width, height = image.size
+            fields = {
+                "index": picture.index,
+                "seed": picture.seed,
+                "width": width,
+                "height": height,
+            }
+            self._send("picture", {"job_id": job.job_id, **fields}, [png])
+            self._encoded[job] += 1
+            if self._encoded[job] == job.request.num_images:
+                self._end(job)
+                self._send(
+                    "done",
+                    {
+                        "job_id": job.job_id,
+                        "seconds": round(time.monotonic() - job.started_at, 3),
+                        "warnings": job.warnings,
+                        "receipt": receipt(job, self._info),
+                    },
+                )
+
+    def _end(self, job: JobRun) -> None:
+        job.has_ended = True
+        self._encoded.pop(job, None)
+
+
+def encode_png(image: Image.Image, parameters: str) -> bytes:
+    """Returns the PNG with `parameters` in the text chunk of that name, where A1111 keeps it."""
+    text = PngInfo()
+    text.add_text("parameters", parameters)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=COMPRESS_LEVEL, pnginfo=text)
+    return buffer.getvalue()
+
+
+def failure(job_id: str, error: EngineError) -> dict[str, str]:
+    """Returns the fields of a `failed` frame."""
+    return {"job_id": job_id, "error": type(error).__name__, "message": str(error)}
+
+
+def receipt(job: JobRun, info: EngineInfo) -> dict[str, Any]:
+    """Returns what, with the request, replays the pictures to the bit on the same kind of machine.
+
+    `rows` of a picture is run-length coded: [[rows of the U-Net call, steps], ...].
+    """
+    return {
+        "model": info.model,
+        "model_hash": info.model_hash,
+        "versions": dict(info.versions),
+        "dtype": info.dtype,
+        "device": info.device,
+        "device_name": info.device_name,
+        "pictures": [{"seed": p.seed, "rows": p.row_counts} for p in job.pictures],
+    }

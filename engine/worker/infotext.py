@@ -1,0 +1,97 @@
+"""The A1111 text that says how a picture was made, as other programs read it from a PNG.
+
+Prompt lines, a line `Negative prompt: ...`, then one line of `key: value` pairs that begins with
+`Steps: `. Readers find these by simple searches, so a person's text that looks like one of the
+keys gets an invisible word joiner before its colon.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from engine.types import EngineInfo, GenerationRequest, Sampler
+
+VERSION = "Easel 0.1.0"
+
+_KEYS = (
+    "Negative prompt",
+    "Template",
+    "Negative Template",
+    "Steps",
+    "Sampler",
+    "Schedule type",
+    "CFG scale",
+    "Seed",
+    "Size",
+    "Model hash",
+    "Model",
+    "VAE hash",
+    "VAE",
+    "Denoising strength",
+    "Hires upscale",
+    "Hires upscaler",
+    "Hires steps",
+    "Clip skip",
+    "ENSD",
+    "Lora hashes",
+    "TI hashes",
+    "Hashes",
+    "Version",
+)
+_KEY = "|".join(sorted(map(re.escape, _KEYS), key=len, reverse=True))
+_KEY_ANYWHERE = re.compile(rf"({_KEY})(?=\s*:)", re.IGNORECASE)
+_KEY_AT_LINE_START = re.compile(rf"^(\s*(?:{_KEY}))(?=\s*:)", re.IGNORECASE | re.MULTILINE)
+_NEGATIVE_ANYWHERE = re.compile(r"(Negative prompt)(?=\s*:)", re.IGNORECASE)
+_WORD_JOINER = "\\1\u2060"
+
+_NAMES: dict[Sampler, tuple[str, str | None]] = {
+    Sampler.DDIM: ("DDIM", None),
+    Sampler.EULER: ("Euler", None),
+    Sampler.EULER_A: ("Euler a", None),
+    Sampler.DPMPP_2M: ("DPM++ 2M", None),
+    Sampler.DPMPP_2M_KARRAS: ("DPM++ 2M", "Karras"),
+    Sampler.UNIPC: ("UniPC", None),
+    Sampler.LCM: ("LCM", None),
+}
+
+
+def infotext(request: GenerationRequest, info: EngineInfo, seed: int, size: tuple[int, int]) -> str:
+    """Returns the text for one picture; `size` is the finished picture's, (width, height)."""
+    sampler, schedule = _NAMES[request.sampler]
+    pairs: list[tuple[str, str | int | float]] = [
+        ("Steps", request.num_inference_steps),
+        ("Sampler", sampler),
+        ("CFG scale", f"{request.guidance_scale:g}"),
+        ("Seed", seed),
+        ("Size", f"{request.width}x{request.height}"),
+        ("Model hash", info.model_hash),
+        ("Model", info.model),
+    ]
+    if schedule is not None:
+        pairs.insert(2, ("Schedule type", schedule))
+    second = request.second_pass
+    strength = request.strength if second is None else second.strength
+    if strength is not None:
+        pairs.append(("Denoising strength", f"{strength:g}"))
+    if second is not None:
+        pairs.append(("Hires resize", f"{size[0]}x{size[1]}"))
+        pairs.append(("Hires upscaler", "Lanczos"))
+    pairs.append(("Version", VERSION))
+    lines = [_disarm(request.prompt)]
+    if request.negative_prompt:
+        lines.append(f"Negative prompt: {_disarm(request.negative_prompt)}")
+    lines.append(", ".join(f"{key}: {_quote(str(value))}" for key, value in pairs))
+    return "\n".join(lines)
+
+
+def _disarm(text: str) -> str:
+    text = "\n".join(text.splitlines()).strip()  # every kind of line break that a reader may know
+    text = _NEGATIVE_ANYWHERE.sub(_WORD_JOINER, text)
+    return _KEY_AT_LINE_START.sub(_WORD_JOINER, text)
+
+
+def _quote(value: str) -> str:
+    if not any(mark in value for mark in ',:\n\r"') and value == value.strip():
+        return value
+    return json.dumps(_KEY_ANYWHERE.sub(_WORD_JOINER, value), ensure_ascii=False)

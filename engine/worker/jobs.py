@@ -1,0 +1,224 @@
+"""A job inside the engine: its pictures on their way, each with its own latents and scheduler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+
+from engine.errors import InvalidRequestError
+from engine.types import GenerationRequest
+from engine.worker import pixels
+from engine.worker.models import Model
+from engine.worker.samplers import make_scheduler, takes_generator
+from engine.worker.text import PromptEncoder, unread_warning
+
+
+@dataclass(eq=False)
+class PictureRun:
+    """One picture on its way: what the row-batch loop steps.
+
+    Attributes:
+        size: (width, height) in pixels; pictures of one size share a U-Net call.
+        timesteps: Those that are left to run at the start, CPU tensor (steps,).
+        latents: (1, C, H/8, W/8); replaced by each step, never changed in place.
+        step: Steps done of this pass.
+        is_second_pass: True from the moment that the first pass was decoded.
+        row_counts: Run-length list [rows of the U-Net call, steps] for the receipt.
+        denoised: The newest guess of the finished latents, kept only while a preview is due.
+    """
+
+    job: JobRun
+    index: int
+    seed: int
+    size: tuple[int, int]
+    generator: Any
+    scheduler: Any
+    timesteps: Any
+    latents: Any
+    step: int = 0
+    is_second_pass: bool = False
+    row_counts: list[list[int]] = field(default_factory=list)
+    denoised: Any = None
+    step_options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Gives the scheduler the picture's own generator where it draws noise."""
+        if takes_generator(self.scheduler):
+            self.step_options = {"generator": self.generator}
+
+    @property
+    def timestep(self) -> Any:
+        """The scheduler's timestep of the next step, a CPU tensor of no dimension."""
+        return self.timesteps[self.step]
+
+    @property
+    def is_denoised(self) -> bool:
+        """True when no step is left."""
+        return self.step >= len(self.timesteps)
+
+    def count_rows(self, rows: int) -> None:
+        """Notes for the receipt that one more step ran in a U-Net call of `rows` rows."""
+        if self.row_counts and self.row_counts[-1][0] == rows:
+            self.row_counts[-1][1] += 1
+        else:
+            self.row_counts.append([rows, 1])
+
+
+@dataclass(eq=False)
+class JobRun:
+    """One job while the engine has it.
+
+    Attributes:
+        prompt_embeds: (1, tokens, width).
+        negative_embeds: The same for the negative prompt; None without guidance.
+        has_ended: Its last frame was sent; nothing may follow.
+    """
+
+    job_id: str
+    request: GenerationRequest
+    prompt_embeds: Any
+    negative_embeds: Any
+    warnings: tuple[str, ...] = ()
+    pictures: list[PictureRun] = field(default_factory=list)
+    finished: int = 0  # pictures that were decoded for the last time
+    started_at: float = field(default_factory=time.monotonic)
+    preview_at: float = 0.0
+    has_ended: bool = False
+
+    @property
+    def guidance_scale(self) -> float:
+        """Above 1 each picture has an unconditional row."""
+        return self.request.guidance_scale
+
+    @property
+    def is_guided(self) -> bool:
+        """True when each picture has an unconditional row."""
+        return self.negative_embeds is not None
+
+    @property
+    def steps_total(self) -> int:
+        """Steps of all pictures, both passes."""
+        return self.request.num_images * self.request.steps_to_run
+
+    @property
+    def steps_done(self) -> int:
+        """Steps of all pictures so far; all of them only when the last picture is decoded."""
+        done = sum(count for picture in self.pictures for _, count in picture.row_counts)
+        if self.finished == self.request.num_images:
+            return self.steps_total
+        return min(done, self.steps_total)
+
+
+def start_job(
+    model: Model,
+    prompts: PromptEncoder,
+    job_id: str,
+    request: GenerationRequest,
+    images: Mapping[str, bytes],
+) -> JobRun:
+    """Encodes prompts and the picture to start from, and returns the job ready for its first step.
+
+    Raises:
+        InvalidRequestError: The request does not fit this model, or its picture cannot be read.
+    """
+    prompt = prompts.encode(request.prompt)
+    negative = prompts.encode(request.negative_prompt) if request.guidance_scale > 1 else None
+    warnings = [unread_warning("prompt", prompt.unread)] if prompt.unread else []
+    if negative is not None and negative.unread:
+        warnings.append(unread_warning("negative prompt", negative.unread))
+    job = JobRun(
+        job_id,
+        request,
+        prompt.embeds,
+        None if negative is None else negative.embeds,
+        tuple(warnings),
+    )
+    if request.init_image is None or request.strength is None:
+        job.pictures = [_from_noise(model, job, index) for index in range(request.num_images)]
+    else:
+        if request.init_image not in images:
+            raise InvalidRequestError(
+                "The picture to start from did not reach the engine. Try again."
+            )
+        size = (request.width, request.height)
+        picture = pixels.resize(pixels.decode_image(images[request.init_image]), size)
+        posterior = pixels.encode(model, picture)
+        job.pictures = [
+            _from_picture(model, job, index, size, posterior, request.strength)
+            for index in range(request.num_images)
+        ]
+    return job
+
+
+def start_second_pass(model: Model, first: PictureRun, picture: Image.Image) -> PictureRun:
+    """Returns the second, larger pass over the finished first one."""
+    second = first.job.request.second_pass
+    if second is None:
+        raise ValueError("the job has no second pass")
+    multiple = model.card.size_multiple
+    width, height = (round(side * second.scale / multiple) * multiple for side in first.size)
+    posterior = pixels.encode(model, pixels.resize(picture, (width, height)))
+    run = _from_picture(model, first.job, first.index, (width, height), posterior, second.strength)
+    run.is_second_pass = True
+    run.row_counts = first.row_counts
+    first.job.pictures[first.index] = run
+    return run
+
+
+def _from_noise(model: Model, job: JobRun, index: int) -> PictureRun:
+    request = job.request
+    scheduler = make_scheduler(request.sampler, model.scheduler_config, request.num_inference_steps)
+    generator = torch.Generator().manual_seed(request.seed_of(index))
+    factor = model.vae_scale_factor
+    shape = (1, model.latent_channels, request.height // factor, request.width // factor)
+    noise = torch.randn(shape, generator=generator, dtype=model.dtype).to(model.device)
+    return PictureRun(
+        job=job,
+        index=index,
+        seed=request.seed_of(index),
+        size=(request.width, request.height),
+        generator=generator,
+        scheduler=scheduler,
+        timesteps=scheduler.timesteps,
+        latents=noise * scheduler.init_noise_sigma,
+    )
+
+
+def _from_picture(
+    model: Model,
+    job: JobRun,
+    index: int,
+    size: tuple[int, int],
+    posterior: Any,
+    strength: float,
+) -> PictureRun:
+    """Returns an image-to-image run; with less than one step it is the picture through the VAE."""
+    request = job.request
+    steps = request.num_inference_steps
+    scheduler = make_scheduler(request.sampler, model.scheduler_config, steps)
+    generator = torch.Generator().manual_seed(request.seed_of(index))
+    first = max(steps - min(int(steps * strength), steps), 0)
+    timesteps = scheduler.timesteps[first * scheduler.order :]
+    if len(timesteps) == 0:
+        latents = posterior.mode() * model.scaling_factor
+    else:
+        scheduler.set_begin_index(first * scheduler.order)
+        # The order of random numbers is the stock pipeline's: posterior sample, then noise.
+        clean = model.scaling_factor * posterior.sample(generator)
+        noise = torch.randn(clean.shape, generator=generator, dtype=model.dtype).to(model.device)
+        latents = scheduler.add_noise(clean, noise, timesteps[:1])
+    return PictureRun(
+        job=job,
+        index=index,
+        seed=request.seed_of(index),
+        size=size,
+        generator=generator,
+        scheduler=scheduler,
+        timesteps=timesteps,
+        latents=latents,
+    )

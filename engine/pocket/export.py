@@ -21,7 +21,7 @@ from engine.pocket.parts import (
     build_unet,
     build_vae,
 )
-from engine.pocket.tokenizer import build_tokenizer
+from engine.pocket.tokenizer import tokenizer_of
 
 SETTINGS: dict[str, str | int | float] = {
     "name": "pocket",
@@ -48,7 +48,7 @@ def load_part(module: torch.nn.Module, path: Path) -> None:
 
 def load_pipeline(work: Path, sizes: Sizes) -> StableDiffusionPipeline:
     """The model of the last checkpoint, with its averaged weights, in float32."""
-    tokenizer = build_tokenizer()
+    tokenizer = tokenizer_of(work)
     vae, unet = build_vae(sizes), build_unet(sizes)
     text_encoder = build_text_encoder(sizes, tokenizer)
     load_part(vae, work / "vae-final.safetensors")

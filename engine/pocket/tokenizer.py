@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 
 from transformers import CLIPTokenizer
 
@@ -13,6 +14,20 @@ from engine.pocket.captions import words
 MAX_TOKENS = 77
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 END = "</w>"
+
+
+def tokenizer_of(work: Path) -> CLIPTokenizer:
+    """The tokenizer that a training began with; builds and keeps it when there is none yet.
+
+    A word added to the captions later changes the numbers of all others, and so must not reach a
+    training that is under way.
+    """
+    folder = work / "tokenizer"
+    if not folder.exists():
+        fresh = work / "tokenizer.new"
+        build_tokenizer().save_pretrained(fresh)
+        fresh.rename(folder)
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def byte_symbols() -> list[str]:

@@ -32,7 +32,7 @@ from engine.pocket.parts import (
     build_unet,
     build_vae,
 )
-from engine.pocket.tokenizer import MAX_TOKENS, build_tokenizer
+from engine.pocket.tokenizer import MAX_TOKENS, tokenizer_of
 
 SHORT_TOKENS = 32  # no caption is longer; three steps of four save the time of the padding
 EMPTY_CAPTIONS = 0.1
@@ -66,7 +66,7 @@ class Options:
 
 def train_diffusion(worker: Worker, options: Options) -> None:
     """Stage three: the U-Net and the text encoder learn to predict v from noisy latents and captions."""
-    tokenizer = build_tokenizer()
+    tokenizer = tokenizer_of(options.work)
     torch.manual_seed(options.seed)
     model = torch.nn.ModuleDict(
         {
@@ -123,7 +123,9 @@ def train_diffusion(worker: Worker, options: Options) -> None:
 
 def run(rank: int, options: Options, meeting_place: str) -> None:
     """All stages, in one of the processes that train together."""
-    torch.set_num_threads(1 if options.world > 1 else torch.get_num_threads())
+    torch.set_num_threads(
+        1
+    )  # a second thread gains little and loses much beside another busy process
     torch.set_flush_denormal(True)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if options.world > 1:
@@ -142,6 +144,8 @@ def run(rank: int, options: Options, meeting_place: str) -> None:
         train_autoencoder(worker, vae, plan)
         if rank == 0:
             export.save_part(vae, final_vae)
+    if rank == 0:
+        tokenizer_of(options.work)
     if options.world > 1:
         dist.barrier()
     encode_latents(worker, vae, options.counts)
@@ -156,7 +160,9 @@ def train_all(options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         meeting_place = str(Path(folder) / "meeting")
         if options.world == 1:
+            threads = torch.get_num_threads()
             run(0, options, meeting_place)
+            torch.set_num_threads(threads)
         else:
             torch.multiprocessing.spawn(run, (options, meeting_place), nprocs=options.world)
 

@@ -78,7 +78,7 @@ def train_diffusion(worker: Worker, options: Options) -> None:
     unet.set_attn_processor(AttnProcessor())
     latents = load_latents(worker, options.counts)
     alpha_bar = build_scheduler().alphas_cumprod.to(worker.device)
-    plan = Plan("unet", options.samples, options.batch, 1.2e-3, checkpoint_every=12_000)
+    plan = Plan("unet", options.samples, options.batch, 1.2e-3, checkpoint_every=20_000)
 
     def loss_of(step: int, samples: int) -> tuple[torch.Tensor, int]:
         rng = Random(f"{worker.seed}/unet/{step}/{worker.rank}")

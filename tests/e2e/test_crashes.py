@@ -1,0 +1,100 @@
+"""`kill -9` of the engine or of the bot, with 4 jobs running and 16 waiting, loses and doubles nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+
+import psutil
+
+from cli.rehearsal import BotProcess
+from playground import Message, Person
+
+People = Callable[[int], list[Person]]
+JOBS = 20
+
+
+def prompts_delivered(bot: BotProcess) -> Counter[str]:
+    """How often the picture of each prompt ("job 7 ") was posted."""
+    messages: list[Message] = [
+        message
+        for guild in bot.discord.guilds
+        for channel in guild.channels
+        for message in channel.messages
+        if message.attachments and message.mentions
+    ]
+    return Counter(
+        f"job {n}" for n in range(JOBS) for m in messages if f"job {n} " in f"{m.content} "
+    )
+
+
+def engine_of(bot: BotProcess) -> psutil.Process:
+    [engine] = psutil.Process(bot.pid).children()
+    return engine
+
+
+async def submit_all(people: list[Person]) -> None:
+    """20 jobs of 5 people, all acknowledged."""
+    for number in range(JOBS):
+        person = people[number % len(people)]
+        invocation = await person.slash("imagine", prompt=f"job {number} step-ms:100", steps=20)
+        await invocation.acknowledged()
+
+
+async def until_running(bot: BotProcess, count: int) -> None:
+    """Waits until so many status lines show a bar."""
+    [guild] = bot.discord.guilds
+    [channel] = guild.channels
+
+    def running(_: Message) -> bool:
+        return sum("Stop" in m.buttons for m in channel.messages) >= count
+
+    await channel.wait_for(running, timeout_s=30)
+
+
+async def until_all_delivered(bot: BotProcess) -> None:
+    [guild] = bot.discord.guilds
+    [channel] = guild.channels
+    await channel.wait_for(lambda _: prompts_delivered(bot).total() >= JOBS, timeout_s=90)
+    assert await bot.stop() == 0
+    assert prompts_delivered(bot) == Counter({f"job {n}": 1 for n in range(JOBS)})
+    with sqlite3.connect(bot.data_dir / "easel.db") as database:
+        states = dict(database.execute("SELECT state, count(*) FROM jobs GROUP BY state"))
+        undelivered = database.execute("SELECT count(*) FROM jobs WHERE delivered_at IS NULL")
+        assert undelivered.fetchone() == (0,)
+        assert database.execute("PRAGMA quick_check").fetchone() == ("ok",)
+    assert states == {"rendered": JOBS}
+
+
+async def test_engine_killed_while_jobs_run_and_wait(bot: BotProcess, people: People) -> None:
+    members = people(5)
+    await bot.start()
+    await submit_all(members)
+    await until_running(bot, 4)
+    engine_of(bot).kill()
+    await until_all_delivered(bot)
+    assert "engine" in bot.log()
+
+
+async def test_bot_killed_while_jobs_run_and_wait(bot: BotProcess, people: People) -> None:
+    members = people(5)
+    await bot.start()
+    await submit_all(members)
+    await until_running(bot, 4)
+    engine = engine_of(bot)
+    await bot.kill()
+    # The engine ends by itself when the bot is gone.
+    await asyncio.to_thread(engine.wait, 10)
+    await bot.start()
+    await until_all_delivered(bot)
+
+
+async def test_stop_keeps_waiting_jobs_for_the_next_start(bot: BotProcess, people: People) -> None:
+    members = people(5)
+    await bot.start()
+    await submit_all(members)
+    assert await bot.stop() == 0
+    await bot.start()
+    await until_all_delivered(bot)

@@ -66,6 +66,8 @@ class Api:
         self._limits = limits
         self._token = token
         self.faults: FaultHook = no_faults
+        # Errors of the loopback itself, so that a test fails on them instead of seeing a 500.
+        self.bugs: list[Exception] = []
 
     def register(self, app: web.Application, routes: list[Route]) -> None:
         for route in routes:
@@ -131,6 +133,11 @@ class Api:
             return 401, {"message": "401: Unauthorized", "code": 0}, {}, call
         except ApiError as error:
             return error.status, error.body(), verdict.headers, call
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception as error:
+            self.bugs.append(error)
+            raise
         return 204 if answer is None else 200, answer, verdict.headers, call
 
 

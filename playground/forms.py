@@ -8,6 +8,7 @@ from typing import Any
 from playground.errors import ClientRefused
 from playground.model import Json
 from playground.options import File, Resolver
+from playground.validate import number
 
 
 def fields(modal: Json) -> list[tuple[Json, str]]:
@@ -59,7 +60,7 @@ def _field(field: Json, label: str, values: Mapping[str, Any], resolver: Resolve
     given = values.get(custom_id, values.get(label))
     name = label or custom_id
     body: Json = {"type": kind, "id": field.get("id", 0), "custom_id": custom_id}
-    required = field.get("required", kind != 23)
+    required = field.get("required") is not False and kind != 23
     if kind == 4:
         text = str(field.get("value") or "") if given is None else str(given)
         _check_text(field, name, text, required, resolver)
@@ -68,8 +69,8 @@ def _field(field: Json, label: str, values: Mapping[str, Any], resolver: Resolve
         files = [] if given is None else given if isinstance(given, list) else [given]
         if not all(isinstance(file, File) for file in files):
             raise ClientRefused(f"the field {name!r} takes files")
-        low = field.get("min_values", 1) if required else 0
-        _check_count(name, len(files), low, field.get("max_values", 1), resolver)
+        low = number(field, "min_values", 1) if required else 0
+        _check_count(name, len(files), low, number(field, "max_values", 1), resolver)
         return body | {"values": [resolver.add_file(file) for file in files]}
     if kind == 23:
         return body | {"value": bool(field.get("default") if given is None else given)}
@@ -83,8 +84,8 @@ def _field(field: Json, label: str, values: Mapping[str, Any], resolver: Resolve
     default = [one["value"] for one in options if one.get("default")]
     wanted = default if given is None else given if isinstance(given, list) else [given]
     chosen = pick(field, wanted, name, resolver)
-    low = field.get("min_values", 1) if required else 0
-    high = field.get("max_values", len(options) if kind == 22 else 1)
+    low = number(field, "min_values", 1) if required else 0
+    high = number(field, "max_values", len(options) if kind == 22 else 1)
     _check_count(name, len(chosen), low, high, resolver)
     return body | {"values": chosen}
 

@@ -21,6 +21,7 @@ from playground.messages import Upload
 from playground.model import DM, Channel, Json, Message, User, label_of
 from playground.options import File, Resolver, fill
 from playground.places import ChannelHandle
+from playground.validate import number
 
 if TYPE_CHECKING:
     from playground.server import Playground
@@ -185,7 +186,7 @@ class Person:
         channel = self._discord.world.channels[message.channel_id]
         resolver = self._resolver(channel, force=force)
         chosen = forms.pick(control, list(values), label_of(control), resolver)
-        low, high = control.get("min_values", 1), control.get("max_values", 1)
+        low, high = number(control, "min_values", 1), number(control, "max_values", 1)
         if not low <= len(chosen) <= high and not force:
             raise ClientRefused(f"the select takes {low} to {high} values, not {len(chosen)}")
         data: Json = {

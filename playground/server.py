@@ -114,6 +114,8 @@ class Playground:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
+        if self._api.bugs and error is None:
+            raise ExceptionGroup("the loopback itself failed", self._api.bugs)
 
     async def start(self, extra_routes: list[web.RouteDef] | None = None) -> None:
         """Listens on 127.0.0.1."""

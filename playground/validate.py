@@ -102,6 +102,12 @@ def _allowed_mentions(allowed: object, errors: FormErrors) -> None:
             errors.add("allowed_mentions", "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message)
 
 
+def number(component: Json, key: str, default: int) -> int:
+    """A count in a component; discord.py writes null where it means the default."""
+    value = component.get(key)
+    return default if value is None else int(value)
+
+
 def _rows(components: list[Json], errors: FormErrors) -> None:
     """Classic components: up to five rows of up to five buttons or one select."""
     if len(components) > 5:
@@ -169,14 +175,14 @@ def _select(select: Json, path: str, errors: FormErrors, seen: set[str]) -> None
     _custom_id(select, path, errors, seen)
     if len(str(select.get("placeholder") or "")) > 150:
         errors.too_long(f"{path}.placeholder", 150)
-    low, high = select.get("min_values", 1), select.get("max_values", 1)
+    low, high = number(select, "min_values", 1), number(select, "max_values", 1)
     if select.get("type") == 3:
         options = _listed(select.get("options"), f"{path}.options", errors)
         _options(options, f"{path}.options", errors, 1, 25)
-        if isinstance(high, int) and high > max(1, len(options)):
+        if high > max(1, len(options)):
             message = f"Must be less than or equal to {len(options)}."
             errors.add(f"{path}.max_values", "NUMBER_TYPE_MAX", message)
-    if not (isinstance(low, int) and isinstance(high, int) and 0 <= low <= high <= 25):
+    if not 0 <= low <= high <= 25:
         errors.add(f"{path}.min_values", "NUMBER_TYPE_MAX", "Must be between 0 and max_values.")
 
 
@@ -286,7 +292,7 @@ def _field(field: Json, path: str, errors: FormErrors, seen: set[str], *, labell
                 message = f"Must be between {low} and 4000."
                 errors.add(f"{path}.{key}", "NUMBER_TYPE_MAX", message)
     elif kind == 19:
-        if not 1 <= field.get("max_values", 1) <= 10:
+        if not 1 <= number(field, "max_values", 1) <= 10:
             errors.add(f"{path}.max_values", "NUMBER_TYPE_MAX", "Must be between 1 and 10.")
     elif kind in (21, 22):
         options = _listed(field.get("options"), f"{path}.options", errors)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import aiohttp
 import discord
 import pytest
 import yarl
@@ -33,6 +35,7 @@ class Bot(commands.AutoShardedBot):
         super().__init__(command_prefix=commands.when_mentioned, help_command=None, **options)
         self.heard: asyncio.Queue[discord.Message] = asyncio.Queue()
         self.events: asyncio.Queue[str] = asyncio.Queue()
+        self.running: asyncio.Task[None] | None = None
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Skips discord.py's pause between identifies."""
@@ -43,6 +46,12 @@ class Bot(commands.AutoShardedBot):
 
     async def on_shard_resumed(self, shard_id: int) -> None:
         self.events.put_nowait("resumed")
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        self.events.put_nowait("joined")
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        self.events.put_nowait("left")
 
     async def on_shard_connect(self, shard_id: int) -> None:
         self.events.put_nowait("connected")
@@ -57,3 +66,21 @@ def point(patch: pytest.MonkeyPatch, server: Playground) -> None:
     patch.setattr(discord.Asset, "BASE", server.cdn_base)
     gateway = yarl.URL(server.gateway_url)
     patch.setattr(discord.gateway.DiscordWebSocket, "DEFAULT_GATEWAY", gateway)
+
+
+class Rest:
+    """Bare requests with the bot's token, for what discord.py would refuse to send."""
+
+    def __init__(self, server: Playground, session: aiohttp.ClientSession) -> None:
+        self._server = server
+        self._session = session
+
+    async def __call__(
+        self, method: str, path: str, body: object = None, *, token: str | None = None
+    ) -> tuple[int, Any, Mapping[str, str]]:
+        headers = {"Authorization": f"Bot {token or self._server.token}"}
+        url = self._server.api_base + path
+        async with self._session.request(method, url, json=body, headers=headers) as response:
+            if response.content_type == "application/json":
+                return response.status, await response.json(), response.headers
+            return response.status, await response.text(), response.headers

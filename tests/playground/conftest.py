@@ -7,10 +7,11 @@ import struct
 import zlib
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
 from playground import Playground
-from tests.playground.client import Bot, Scene, Start, point
+from tests.playground.client import Bot, Rest, Scene, Start, point
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ async def scene(
 @pytest.fixture
 async def start(scene: Scene) -> AsyncIterator[Start]:
     """Starts bots and closes them before the server goes."""
-    running: list[tuple[Bot, asyncio.Task[None]]] = []
+    running: list[Bot] = []
 
     async def run(bot: Bot | None = None, *, sync: bool = True) -> Bot:
         bot = bot or Bot()
@@ -42,16 +43,23 @@ async def start(scene: Scene) -> AsyncIterator[Start]:
         await bot.login(scene.discord.token)
         if sync and bot.tree.get_commands():
             await bot.tree.sync()
-        task = asyncio.create_task(bot.connect())
-        running.append((bot, task))
+        bot.running = asyncio.create_task(bot.connect())
+        running.append(bot)
         async with asyncio.timeout(10):
             await bot.wait_until_ready()
         return bot
 
     yield run
-    for bot, task in running:
+    for bot in running:
         await bot.close()
-        await asyncio.gather(task, return_exceptions=True)
+        if bot.running is not None:
+            await asyncio.gather(bot.running, return_exceptions=True)
+
+
+@pytest.fixture
+async def rest(scene: Scene) -> AsyncIterator[Rest]:
+    async with aiohttp.ClientSession() as session:
+        yield Rest(scene.discord, session)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What people see in Discord: commands, status lines, results and their buttons."""

@@ -1,0 +1,152 @@
+"""What each button does when it is pressed; the words that answer it stand here, too."""
+
+from __future__ import annotations
+
+import io
+
+import discord
+
+from cogs import _answer, _buttons, _errors, _info, _options, _pages, _status
+from cogs._buttons import Action, Press
+from cogs._desk import Desk, desk_of
+from cogs._orders import Order
+from engine.errors import NotAllowedError, UnknownJobError
+from engine.types import Generation, Job, JobState
+
+NOT_YOURS = "Only the person who asked for it, or a moderator (Manage Messages), can do that."
+DELETED = "The picture was deleted."
+WAS_DELETED = "This picture was deleted."
+FINISHED = "This job has ended already."
+
+
+async def reroll(interaction: discord.Interaction, press: Press) -> None:
+    """Makes the picture again with another seed, for the person who pressed."""
+    desk = desk_of(interaction)
+    private = _is_private(interaction)
+
+    async def order() -> Order:
+        generation = await _generation(desk, press.job_id)
+        return Order(
+            _options.rerolled(generation.request),
+            action=_buttons.REROLL,
+            parent_id=generation.id,
+            private=private,
+            spoiler=generation.submission.destination.spoiler,
+        )
+
+    await desk.orders.place(interaction, order, private=private)
+
+
+async def retry(interaction: discord.Interaction, press: Press) -> None:
+    """Tries a failed job once more, just as it was."""
+    desk = desk_of(interaction)
+    private = _is_private(interaction)
+
+    async def order() -> Order:
+        job = await desk.jobs.get(press.job_id)
+        submission = job.submission
+        return Order(
+            job.request,
+            action=_buttons.RETRY,
+            parent_id=submission.parent_id,
+            private=private,
+            spoiler=submission.destination.spoiler,
+        )
+
+    await desk.orders.place(interaction, order, private=private)
+
+
+async def info(interaction: discord.Interaction, press: Press) -> None:
+    """Shows all parameters, and the command that makes the same picture."""
+    desk = desk_of(interaction)
+    generation = await _answer.in_time(interaction, _generation(desk, press.job_id), ephemeral=True)
+    embed, text = _info.card(generation)
+    files = [discord.File(io.BytesIO(text.encode()), "imagine.txt")] if text else []
+    await _answer.answer(interaction, ephemeral=True, embed=embed, files=files)
+
+
+async def delete(interaction: discord.Interaction, press: Press) -> None:
+    """Deletes the pictures and the message that shows them."""
+    desk = desk_of(interaction)
+
+    async def work() -> None:
+        job = await desk.jobs.get(press.job_id)
+        _check_owner(interaction, job)
+        await desk.history.delete_pictures(press.job_id)
+
+    await _answer.in_time(interaction, work(), ephemeral=True)
+    # Only now the message: one that is left over can be deleted again, a picture could not be.
+    if interaction.message is not None:
+        if interaction.response.is_done():
+            await interaction.message.delete()
+        else:
+            await interaction.response.defer()
+            await interaction.delete_original_response()
+    await interaction.followup.send(DELETED, ephemeral=True)
+
+
+async def cancel(interaction: discord.Interaction, press: Press) -> None:
+    """Ends a waiting or running job."""
+    desk = desk_of(interaction)
+
+    async def work() -> tuple[Job, bool]:
+        job = await desk.jobs.get(press.job_id)
+        _check_owner(interaction, job)
+        is_cancelled = await desk.queue.cancel(job.id)
+        if is_cancelled:
+            await desk.board.release(job.id)  # the answer to this press is the line's last edit
+        return job, is_cancelled
+
+    job, is_cancelled = await _answer.in_time(interaction, work(), ephemeral=True)
+    if is_cancelled or job.state is JobState.CANCELLED:
+        face = _status.cancelled(job, interaction.user.id)
+    else:
+        await _errors.say(interaction, FINISHED)
+        return
+    if not interaction.response.is_done():
+        await interaction.response.edit_message(content=face.content, view=None, attachments=[])
+        return
+    await _answer.answer(interaction, face.content, ephemeral=True)
+    if interaction.message is not None and not _is_private(interaction):
+        await interaction.message.edit(content=face.content, view=None, attachments=[])
+
+
+async def older(interaction: discord.Interaction, press: Press) -> None:
+    """Shows the next page of a person's own history."""
+    desk = desk_of(interaction)
+    page = await _answer.in_time(
+        interaction,
+        _pages.history(desk, interaction.user.id, before=press.job_id),
+        ephemeral=True,
+    )
+    if interaction.response.is_done():
+        await _answer.answer(interaction, ephemeral=True, embed=page.embed, view=page.view)
+    else:
+        await interaction.response.edit_message(embed=page.embed, view=page.view)
+
+
+ACTIONS: dict[str, Action] = {
+    _buttons.REROLL: reroll,
+    _buttons.RETRY: retry,
+    _buttons.INFO: info,
+    _buttons.DELETE: delete,
+    _buttons.CANCEL: cancel,
+    _buttons.OLDER: older,
+}
+
+
+async def _generation(desk: Desk, job_id: str) -> Generation:
+    generation = await desk.history.get(job_id)
+    if generation.deleted_at is not None:
+        raise UnknownJobError(WAS_DELETED)
+    return generation
+
+
+def _check_owner(interaction: discord.Interaction, job: Job) -> None:
+    if interaction.user.id != job.owner_id and not interaction.permissions.manage_messages:
+        raise NotAllowedError(NOT_YOURS)
+
+
+def _is_private(interaction: discord.Interaction) -> bool:
+    message = interaction.message
+    return message is not None and message.flags.ephemeral

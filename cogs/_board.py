@@ -1,0 +1,396 @@
+"""The board keeps the status line of every job up to date until its picture replaces it.
+
+A line is edited when what it would say has changed, spaced in time for each job and for each channel:
+through the interaction's token while that lives, as an ordinary message afterwards and after a
+restart. The words are in `_status`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import discord
+from asyncio_throttle.throttler import Throttler
+
+from cogs import _buttons, _errors, _status
+from engine.errors import EngineError, RequestError
+from engine.queue import JobQueue
+from engine.types import (
+    GenerationFailed,
+    GenerationResult,
+    Job,
+    JobEvent,
+    Progress,
+    Queued,
+    Started,
+)
+from storage.jobs import JobTable
+
+log = logging.getLogger(__name__)
+
+TOKEN_LIFE_S = 14 * 60.0  # Discord's 15 minutes, less what is on its way
+_REMEMBERED = 1000  # delivered jobs whose line may still come
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often things may happen, in seconds.
+
+    Attributes:
+        running: Between two edits of one running job's line.
+        near: Between two edits while the job is among the first three in line.
+        far: The same further back, where little changes.
+        refresh: Looks at the engine's state at least so often.
+        adopt: Between two looks for stored jobs that have a line but nobody to keep it.
+        channel_edits: Edits of all lines of a channel in `channel_period`.
+    """
+
+    running: float = 2.5
+    near: float = 4.0
+    far: float = 15.0
+    refresh: float = 3.0
+    adopt: float = 3.0
+    channel_edits: int = 4
+    channel_period: float = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One status line and what is known of its job."""
+
+    job: Job
+    message_id: int | None
+    throttler: Throttler
+    interaction: discord.Interaction | None = None
+    token_until: float = 0.0  # on the board's clock
+    event: JobEvent | None = None
+    ended: bool = False  # nobody edits it any more
+    shown: _status.Face | None = None
+    edited_at: float = 0.0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def is_over(self) -> bool:
+        """True when nobody edits the line any more."""
+        return self.ended
+
+    @property
+    def file_limit(self) -> int | None:
+        """Bytes that Discord takes for one file here, as it said itself."""
+        return self.interaction.filesize_limit if self.interaction is not None else None
+
+
+class Board:
+    """All status lines."""
+
+    def __init__(
+        self,
+        *,
+        client: discord.Client,
+        queue: JobQueue,
+        jobs: JobTable,
+        clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
+    ) -> None:
+        """Nothing is edited before `run`."""
+        self._client = client
+        self._queue = queue
+        self._jobs = jobs
+        self._clock = clock
+        self._pace = pace or Pace()
+        self._lines: dict[str, Line] = {}
+        self._arrivals: asyncio.Queue[Line] = asyncio.Queue()
+        self._answering: dict[str, asyncio.Event] = {}
+        self._delivered: dict[str, None] = {}  # in order of delivery
+        self._examined: set[str] = set()
+        self._throttlers: weakref.WeakValueDictionary[int, Throttler] = (
+            weakref.WeakValueDictionary()
+        )
+
+    async def run(self) -> None:
+        """Keeps the lines until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._adopt_forever(), name="status lines of stored jobs")
+            while True:
+                line = await self._arrivals.get()
+                group.create_task(self._keep(line), name=f"status line of {line.job.id}")
+
+    @contextmanager
+    def answering(self, origin: str) -> Iterator[None]:
+        """Marks that the answer to a submission is on its way, so that its result waits for it."""
+        if origin in self._answering:  # the same interaction once more
+            yield
+            return
+        self._answering[origin] = done = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._answering[origin]
+            done.set()
+
+    async def answered(self, origin: str, timeout_s: float = 10.0) -> None:
+        """Returns when the answer to the submission is out, or after the timeout."""
+        done = self._answering.get(origin)
+        if done is None:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await done.wait()
+        except TimeoutError:
+            log.warning("The answer to %s took longer than %.0f s", origin, timeout_s)
+
+    def add(
+        self,
+        job: Job,
+        message_id: int | None,
+        interaction: discord.Interaction | None = None,
+        shown: _status.Face | None = None,
+    ) -> None:
+        """Takes over a line that is there already and shows `shown`."""
+        channel_id = job.submission.destination.channel_id
+        throttler = self._throttlers.get(channel_id)
+        if throttler is None:
+            throttler = Throttler(
+                rate_limit=self._pace.channel_edits,
+                period=self._pace.channel_period,
+                retry_interval=min(0.25, self._pace.channel_period / 4),
+            )
+            self._throttlers[channel_id] = throttler
+        line = Line(job, message_id, throttler, interaction, shown=shown)
+        now = self._clock()
+        line.edited_at = now
+        if interaction is not None:
+            line.token_until = now + TOKEN_LIFE_S
+        line.ended = job.id in self._delivered
+        self._lines[job.id] = line
+        self._arrivals.put_nowait(line)
+
+    def get(self, job_id: str) -> Line | None:
+        """Returns the line while the board keeps it."""
+        return self._lines.get(job_id)
+
+    def token_of(self, job_id: str) -> discord.Interaction | None:
+        """Returns the job's interaction while its token can be used."""
+        line = self._lines.get(job_id)
+        if line is None or self._clock() >= line.token_until:
+            return None
+        return line.interaction
+
+    async def release(self, job_id: str) -> Line | None:
+        """Stops editing a job's line, waits for an edit on its way, and returns the line."""
+        line = self._lines.pop(job_id, None)
+        if line is not None:
+            line.ended = True
+            line.changed.set()
+            async with line.lock:
+                pass
+        return line
+
+    async def remove(self, job: Job, *, keep_message: bool = False) -> None:
+        """Deletes a job's line after its result is out; never raises for Discord.
+
+        `keep_message`: the line has become the result (private jobs).
+        """
+        self._delivered[job.id] = None
+        while len(self._delivered) > _REMEMBERED:
+            del self._delivered[next(iter(self._delivered))]
+        line = await self.release(job.id)
+        if keep_message:
+            return
+        if line is None:
+            if job.status_message_id is None or job.submission.destination.private:
+                return
+            line = Line(job, job.status_message_id, Throttler(1))
+        await self._delete(line)
+
+    # Keeping one line
+
+    async def _keep(self, line: Line) -> None:
+        try:
+            if line.is_over():  # delivered before the line was known
+                await self._delete(line)
+                return
+            async with asyncio.TaskGroup() as group:
+                watcher = group.create_task(self._watch(line))
+                while not line.is_over():
+                    await self._next_change(line)
+                    if self._face(line) != line.shown and not line.is_over():
+                        await self._wait_turn(line)
+                        await self._paint(line)
+                watcher.cancel()
+        except Exception:
+            log.exception("The status line of job %s is not kept any more", line.job.id)
+        finally:
+            line.ended = True
+            match line.event:
+                case None | GenerationFailed(error=_status.CANCELLED):
+                    self._lines.pop(line.job.id, None)  # no result will come and remove it
+
+    async def _watch(self, line: Line) -> None:
+        try:
+            async for event in self._queue.watch(line.job.id):
+                line.event = event
+                line.changed.set()
+        except RequestError:  # forgotten while the answer was on its way
+            line.ended = True
+            line.changed.set()
+
+    async def _next_change(self, line: Line) -> None:
+        try:
+            async with asyncio.timeout(self._pace.refresh):
+                await line.changed.wait()
+        except TimeoutError:
+            pass  # the engine's state or the place in line may have changed
+        line.changed.clear()
+
+    async def _wait_turn(self, line: Line) -> None:
+        due = line.edited_at + self._spacing(line)
+        while not line.is_over() and (rest := due - self._clock()) > 0:
+            # A step does not end the wait, being started or over does.
+            before = type(line.event)
+            try:
+                async with asyncio.timeout(rest):
+                    await line.changed.wait()
+            except TimeoutError:
+                break
+            line.changed.clear()
+            if type(line.event) is not before:
+                due = min(due, line.edited_at + self._spacing(line))
+        async with line.throttler:
+            pass
+
+    def _spacing(self, line: Line) -> float:
+        if not isinstance(line.event, Queued):
+            return self._pace.running
+        return self._pace.near if line.event.position <= 3 else self._pace.far
+
+    def _face(self, line: Line) -> _status.Face | None:
+        """Returns what the line should show; None when it should stay as it is."""
+        event = line.event
+        if isinstance(event, Queued):
+            event = self._queue.place(line.job.id) or event
+        match event:
+            case Queued():
+                return _status.queued(line.job, event, self._queue.engine_state, line.shown)
+            case Started():
+                return _status.started(line.job)
+            case Progress():
+                return _status.running(line.job, event)
+            case GenerationFailed(error=_status.CANCELLED):
+                return _status.cancelled(line.job)
+            case GenerationResult() | GenerationFailed() | None:
+                return line.shown  # the delivery will remove it
+
+    async def _paint(self, line: Line) -> None:
+        async with line.lock:
+            if line.is_over():
+                return
+            face = self._face(line)
+            if face is None or face == line.shown:
+                return
+            try:
+                await self._edit(line, face)
+            except discord.HTTPException as error:
+                if _errors.is_unreachable(error) or error.status == 401:
+                    line.ended = True  # deleted by somebody, or out of reach
+                else:
+                    log.warning("Status line of job %s not edited: %s", line.job.id, error)
+            except (
+                aiohttp.ClientError,
+                OSError,
+                TimeoutError,
+                discord.RateLimited,
+            ) as error:
+                log.info("Status line of job %s not edited: %r", line.job.id, error)
+            line.shown = face
+            line.edited_at = self._clock()
+            if face.is_last:
+                line.ended = True
+
+    async def _edit(self, line: Line, face: _status.Face) -> None:
+        view = _buttons.status_view(line.job.id, face.button) if face.button else None
+        attachments: list[discord.File | discord.Attachment] = []
+        if face.preview is not None:
+            attachments.append(
+                discord.File(
+                    io.BytesIO(face.preview),
+                    "preview.jpg",
+                    spoiler=line.job.submission.destination.spoiler,
+                    description="Preview of the unfinished picture",
+                )
+            )
+        if line.interaction is not None and self._clock() < line.token_until:
+            try:
+                await line.interaction.edit_original_response(
+                    content=face.content, view=view, attachments=attachments
+                )
+                return
+            except discord.HTTPException as error:
+                if error.code != _errors.INVALID_TOKEN and error.status != 401:
+                    raise
+                line.token_until = 0.0
+        message = self._message(line)
+        if message is None:
+            line.ended = True
+            return
+        await message.edit(content=face.content, view=view, attachments=attachments)
+
+    def _message(self, line: Line) -> discord.PartialMessage | None:
+        """Returns the line as an ordinary message; private ones can only be reached by token."""
+        destination = line.job.submission.destination
+        if line.message_id is None or destination.private:
+            return None
+        channel = self._client.get_partial_messageable(
+            destination.channel_id, guild_id=destination.guild_id
+        )
+        return channel.get_partial_message(line.message_id)
+
+    async def _delete(self, line: Line, attempts: int = 3) -> None:
+        for attempt in range(attempts):
+            try:
+                message = self._message(line)
+                if message is not None:
+                    await message.delete()
+                elif line.interaction is not None and self._clock() < line.token_until:
+                    await line.interaction.delete_original_response()
+                return
+            except (discord.Forbidden, discord.NotFound):
+                return
+            except (
+                discord.HTTPException,
+                discord.RateLimited,
+                aiohttp.ClientError,
+                OSError,
+            ) as error:
+                log.info("Status line of job %s not deleted: %r", line.job.id, error)
+                await asyncio.sleep(2.0**attempt)
+
+    # Lines of before the restart
+
+    async def _adopt_forever(self) -> None:
+        while True:
+            try:
+                await self._adopt()
+            except EngineError as error:
+                log.warning("Status lines of stored jobs: %s", error)
+            except Exception:
+                log.exception("Status lines of stored jobs are not looked for this time")
+            await asyncio.sleep(self._pace.adopt)
+
+    async def _adopt(self) -> None:
+        waiting = {queued.job_id for queued in self._queue.waiting()}
+        self._examined &= waiting
+        new = [id_ for id_ in waiting if id_ not in self._examined and id_ not in self._lines]
+        for job in await self._jobs.get_many(new) if new else ():
+            self._examined.add(job.id)
+            is_private = job.submission.destination.private
+            if job.status_message_id and not is_private and job.id not in self._lines:
+                self.add(job, job.status_message_id)

@@ -1,0 +1,164 @@
+"""The bot: discord.py's client with our parts, its commands, and the tasks that show what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+
+import aiohttp
+import discord
+import yarl
+from discord.ext import commands
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from cogs import _actions, _errors
+from cogs._board import Board, Pace
+from cogs._buttons import JobButton
+from cogs._delivery import Delivery, Patience
+from cogs._desk import Desk
+from cogs._orders import Orders
+from engine.interfaces import Engine
+from engine.queue import JobQueue
+from engine.settings import Settings
+from engine.types import Limits, Submission
+from storage.facts import Facts
+from storage.history import History
+from storage.jobs import JobTable
+from storage.ledger import Ledger
+from storage.pictures import PictureFiles
+
+log = logging.getLogger(__name__)
+
+EXTENSIONS = ("cogs.imagine", "cogs.history", "cogs.queue", "cogs.help")
+
+_MAX_RATELIMIT_TIMEOUT_S = 60.0  # a longer sleep inside discord.py would hide what is going on
+
+
+class EaselBot(commands.AutoShardedBot):
+    """Answers people; the work is done by the parts it is given.
+
+    The owner of the process runs `start` and, beside it, `serve`.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        engine: Engine,
+        queue: JobQueue,
+        jobs: JobTable,
+        history: History,
+        pictures: PictureFiles,
+        ledger: Ledger,
+        facts: Facts,
+        limits: Callable[[Submission], Limits],
+        pace: Pace | None = None,
+        patience: Patience | None = None,
+        shard_count: int | None = None,
+    ) -> None:
+        """Connects nothing yet; `pace` and `patience` are for the tests."""
+        use_endpoints(settings)
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            tree_cls=_errors.Tree,
+            intents=intents(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_messages=None,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+            max_ratelimit_timeout=_MAX_RATELIMIT_TIMEOUT_S,
+            shard_count=shard_count,
+        )
+        self._facts = facts
+        self._logged_in = asyncio.Event()
+        board = Board(client=self, queue=queue, jobs=jobs, pace=pace)
+        self.desk = Desk(
+            settings=settings,
+            engine=engine,
+            queue=queue,
+            jobs=jobs,
+            history=history,
+            pictures=pictures,
+            ledger=ledger,
+            limits=limits,
+            board=board,
+            orders=Orders(queue=queue, jobs=jobs, board=board),
+        )
+        self._delivery = Delivery(
+            client=self,
+            queue=queue,
+            jobs=jobs,
+            history=history,
+            pictures=pictures,
+            ledger=ledger,
+            limits=limits,
+            board=board,
+            patience=patience,
+        )
+
+    async def setup_hook(self) -> None:
+        """Loads the commands and buttons, and tells Discord about commands that changed."""
+        JobButton.actions = _actions.ACTIONS
+        self.add_dynamic_items(JobButton)
+        for extension in EXTENSIONS:
+            await self.load_extension(extension)
+        await self._sync_commands()
+        self._logged_in.set()
+
+    async def serve(self) -> None:
+        """Keeps status lines and delivers results until cancelled; waits for the login first."""
+        await self._logged_in.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.desk.board.run(), name="status lines")
+            group.create_task(self._delivery.run(), name="deliveries")
+
+    async def on_message(self, message: discord.Message, /) -> None:
+        """Does nothing: there are no commands by message."""
+
+    async def _sync_commands(self) -> None:
+        """Uploads the commands when they differ from what this application got last.
+
+        A failure is logged: Discord keeps the commands of before.
+        """
+        key = f"commands:{self.application_id}"
+        payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
+        payload.sort(key=lambda command: (command["type"], command["name"]))
+        text = json.dumps(payload, sort_keys=True, ensure_ascii=False)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if await self._facts.get(key) == digest:
+            return
+        try:
+            synced = await self.tree.sync()
+        except (
+            discord.HTTPException,
+            discord.RateLimited,
+            discord.app_commands.AppCommandError,
+            aiohttp.ClientError,
+            OSError,
+        ):
+            log.exception("The commands could not be sent to Discord; the old ones stay in use")
+            return
+        await self._facts.set(key, digest)
+        log.info("Sent %d commands to Discord", len(synced))
+
+
+def intents() -> discord.Intents:
+    """Returns what the gateway should send: no privileged intent, and nothing that is not used."""
+    wanted = discord.Intents.none()
+    wanted.guilds = True
+    wanted.guild_messages = True
+    wanted.dm_messages = True
+    return wanted
+
+
+def use_endpoints(settings: Settings) -> None:
+    """Points discord.py to another Discord than the real one, when the settings name one."""
+    if settings.discord_api_base is not None:
+        Route.BASE = settings.discord_api_base.rstrip("/")
+    if settings.discord_gateway_url is not None:
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.discord_gateway_url)

@@ -1,0 +1,288 @@
+"""Delivers results and apologies: exactly one message a job, whatever fails on the way.
+
+The send carries the job's nonce, so Discord itself refuses to post it twice within some minutes. A try
+whose outcome is unknown and older than that first looks for our own message, known by its buttons.
+Connection errors and Discord's own failures are tried again without end; a channel that is gone or
+closed leads to a DM, and closed DMs leave the pictures for /history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import discord
+
+from cogs import _buttons, _errors, _parcel
+from cogs._board import Board
+from cogs._parcel import Parcel
+from engine.errors import EngineError, RequestError
+from engine.queue import JobQueue
+from engine.types import Job, JobState, Limits, Submission
+from storage.history import History
+from storage.jobs import JobTable
+from storage.ledger import Ledger, Usage
+from storage.pictures import PictureFiles
+
+log = logging.getLogger(__name__)
+
+NONCE_LIFE = timedelta(minutes=2)  # Discord forgets nonces "after a few minutes"
+_SEARCH_DEPTH = 1000  # messages after the first try that are looked through
+_TOO_LARGE = 40005  # Discord's code beside the status 413
+_LEAST_BYTES = 64 * 1024  # a smaller file would help nobody
+_TRANSIENT = (
+    aiohttp.ClientError,
+    OSError,
+    TimeoutError,
+    discord.DiscordServerError,
+    discord.RateLimited,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How deliveries are tried again, in seconds.
+
+    Attributes:
+        first: After the first failure; it doubles.
+        longest: Upper bound.
+        at_once: Messages being sent at the same time.
+    """
+
+    first: float = 1.0
+    longest: float = 60.0
+    at_once: int = 8
+
+    def pauses(self) -> Iterator[float]:
+        """Yields the pauses between tries, without end."""
+        pause = self.first
+        while True:
+            yield pause
+            pause = min(pause * 2, self.longest)
+
+
+class Delivery:
+    """Sends what `JobQueue.finished` yields."""
+
+    def __init__(
+        self,
+        *,
+        client: discord.Client,
+        queue: JobQueue,
+        jobs: JobTable,
+        history: History,
+        pictures: PictureFiles,
+        ledger: Ledger,
+        limits: Callable[[Submission], Limits],
+        board: Board,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        patience: Patience | None = None,
+    ) -> None:
+        """`now` must agree with the clock of the store."""
+        self._client = client
+        self._queue = queue
+        self._jobs = jobs
+        self._history = history
+        self._pictures = pictures
+        self._ledger = ledger
+        self._limits = limits
+        self._board = board
+        self._now = now
+        self._patience = patience or Patience()
+        self._sending = asyncio.Semaphore(self._patience.at_once)
+
+    async def run(self) -> None:
+        """Delivers until cancelled. A job that waits for Discord holds up no other one."""
+        async with asyncio.TaskGroup() as group:
+            async for job in self._queue.finished():
+                group.create_task(self._deliver(job), name=f"delivery of {job.id}")
+
+    async def _deliver(self, job: Job) -> None:
+        """Brings one job to its end; tries again after any error."""
+        for pause in self._patience.pauses():
+            try:
+                await self._deliver_once(job)
+                return
+            except Exception:
+                log.exception("Delivery of job %s failed, next try in %.0f s", job.id, pause)
+                await asyncio.sleep(pause)
+
+    async def _deliver_once(self, job: Job) -> None:
+        await self._board.answered(job.submission.origin)
+        parcel = await self._pack(job)
+        if parcel is None:  # the pictures were deleted before they could be sent
+            await self._jobs.mark_delivered(job.id, None)
+            await self._board.remove(job)
+            return
+        previous = await self._jobs.begin_sending(job.id)
+        message_id, replaces_line = await self._send(parcel, previous)
+        await self._jobs.mark_delivered(job.id, message_id)
+        if message_id is None:
+            log.warning("Job %s has no place to be delivered to, kept for /history", job.id)
+        fresh = await self._jobs.get(job.id)  # the status line's id may be newer than the event
+        await self._board.remove(fresh, keep_message=replaces_line)
+
+    async def _pack(self, job: Job) -> Parcel | None:
+        if job.state is not JobState.RENDERED:
+            return _parcel.failure(job)
+        generation = await self._history.get(job.id)
+        if generation.deleted_at is not None or not generation.pictures:
+            return None
+        return _parcel.result(job, generation, await self._usage(job))
+
+    async def _usage(self, job: Job) -> Usage | None:
+        try:
+            return await self._ledger.usage(job.owner_id, self._limits(job.submission))
+        except EngineError as error:
+            log.warning("Usage of the owner of job %s is not known: %s", job.id, error)
+            return None
+
+    async def _send(self, parcel: Parcel, previous: datetime | None) -> tuple[int | None, bool]:
+        """Returns the message's id, and whether it is the status line itself."""
+        job = parcel.job
+        if job.submission.destination.private:
+            message_id = await self._by_token(parcel)
+            if message_id is not None:
+                return message_id, True
+        else:
+            destination = job.submission.destination
+            channel = self._client.get_partial_messageable(
+                destination.channel_id, guild_id=destination.guild_id
+            )
+            message_id = await self._to_channel(parcel, channel, previous)
+            if message_id is not None:
+                return message_id, False
+            log.info("Job %s: its channel is closed, trying a DM", job.id)
+        return await self._by_dm(parcel, previous), False
+
+    async def _by_token(self, parcel: Parcel) -> int | None:
+        """Turns the private status line into the result; None when the token is of no use."""
+        job = parcel.job
+        for pause in self._patience.pauses():
+            interaction = self._board.token_of(job.id)
+            line = self._board.get(job.id)
+            if interaction is None or line is None:
+                return None
+            limit = interaction.filesize_limit
+            line.ended = True
+            try:
+                async with self._sending, line.lock:
+                    message = await interaction.edit_original_response(
+                        content=parcel.content,
+                        attachments=await parcel.files(self._pictures, limit),
+                        view=parcel.view(),
+                        allowed_mentions=parcel.mentions(),
+                    )
+                return message.id
+            except discord.HTTPException as error:
+                if not isinstance(error, discord.DiscordServerError):
+                    log.info("Job %s: the private line cannot be edited: %s", job.id, error)
+                    return None
+                log.info("Job %s not delivered yet: %r", job.id, error)
+            except _TRANSIENT as error:
+                log.info("Job %s not delivered yet: %r", job.id, error)
+            await asyncio.sleep(pause)
+        return None
+
+    async def _by_dm(self, parcel: Parcel, previous: datetime | None) -> int | None:
+        for pause in self._patience.pauses():
+            try:
+                channel = await self._client.create_dm(discord.Object(parcel.job.owner_id))
+            except _TRANSIENT as error:
+                log.info("Job %s not delivered yet: %r", parcel.job.id, error)
+                await asyncio.sleep(pause)
+            except discord.HTTPException as error:
+                log.info("Job %s: no DM to its owner: %s", parcel.job.id, error)
+                return None
+            else:
+                return await self._to_channel(parcel, channel, previous)
+        return None
+
+    async def _to_channel(
+        self,
+        parcel: Parcel,
+        channel: discord.PartialMessageable | discord.DMChannel,
+        previous: datetime | None,
+    ) -> int | None:
+        """Sends until the outcome is known; returns None when the channel is closed to us."""
+        began = previous or self._now()
+        is_uncertain = previous is not None
+        limit = self._file_limit(parcel.job)
+        for pause in self._patience.pauses():
+            try:
+                if is_uncertain and self._now() - began > NONCE_LIFE:
+                    found = await self._find(parcel, channel, began)
+                    if found is not None:
+                        return found
+                async with self._sending:
+                    message = await channel.send(
+                        parcel.content,
+                        files=await parcel.files(self._pictures, limit),
+                        view=parcel.view(),
+                        nonce=parcel.nonce,
+                        allowed_mentions=parcel.mentions(),
+                    )
+                return message.id
+            except _TRANSIENT as error:
+                is_uncertain = True
+                log.info("Job %s not delivered yet: %r", parcel.job.id, error)
+            except RequestError as error:  # deleted or damaged since it was made
+                log.warning("Job %s: a picture cannot be read: %s", parcel.job.id, error)
+                parcel = _parcel.apology(parcel.job, _errors.words(error))
+                continue
+            except discord.HTTPException as error:
+                if _errors.is_unreachable(error):
+                    return None
+                if error.status == 429:
+                    is_uncertain = True
+                elif parcel.pictures and _is_too_large(error) and limit > _LEAST_BYTES:
+                    limit //= 2
+                    continue
+                elif parcel.pictures:
+                    # A message that Discord will never take must not be sent for ever.
+                    log.error("Job %s: Discord refused the result: %s", parcel.job.id, error)
+                    parcel = _parcel.apology(parcel.job, _parcel.TOO_LARGE)
+                    continue
+                else:
+                    log.error("Job %s: Discord refused the message: %s", parcel.job.id, error)
+                    return None
+            await asyncio.sleep(pause)
+        return None
+
+    async def _find(
+        self,
+        parcel: Parcel,
+        channel: discord.PartialMessageable | discord.DMChannel,
+        began: datetime,
+    ) -> int | None:
+        """Returns our message of an earlier try, known by its buttons."""
+        me = self._client.user
+        try:
+            async for message in channel.history(
+                limit=_SEARCH_DEPTH, after=began - timedelta(minutes=1), oldest_first=True
+            ):
+                is_mine = me is not None and message.author.id == me.id
+                if is_mine and _buttons.carries(message, parcel.job.id, parcel.actions):
+                    return message.id
+        except discord.Forbidden:
+            log.info("Job %s: the channel's history cannot be read", parcel.job.id)
+        return None
+
+    def _file_limit(self, job: Job) -> int:
+        """Returns the largest file in bytes that Discord takes at the job's place."""
+        line = self._board.get(job.id)
+        if line is not None and line.file_limit is not None:
+            return line.file_limit
+        guild_id = job.submission.destination.guild_id
+        guild = self._client.get_guild(guild_id) if guild_id is not None else None
+        if guild is None or guild.unavailable:
+            return discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
+        return guild.filesize_limit
+
+
+def _is_too_large(error: discord.HTTPException) -> bool:
+    return error.status == 413 or error.code == _TOO_LARGE

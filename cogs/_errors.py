@@ -1,0 +1,192 @@
+"""Turns every error into one sentence for the person who met it; the only place that does.
+
+`words` looks a class up along its MRO. A `RequestError` speaks for itself (escaped); anything else
+gets a fixed sentence. What nobody foresaw is logged once, with its traceback and a short reference
+that the person sees too.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+
+import aiohttp
+import discord
+from discord import app_commands
+
+from cogs import _text
+from engine.errors import (
+    BrokenPictureError,
+    DatabaseVersionError,
+    DataDirectoryError,
+    EngineDiedError,
+    EngineError,
+    EngineOutOfMemoryError,
+    GenerationCancelledError,
+    GenerationError,
+    JobSetAsideError,
+    ModelLoadError,
+    QuotaExceededError,
+    RequestError,
+    StartError,
+)
+from engine.protocol import ProtocolError
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_INTERACTION = 10062  # answered too late, or delivered a second time after its end
+ALREADY_ANSWERED = 40060
+INVALID_TOKEN = 50027
+
+OUTDATED_COMMAND = (
+    "This command changed a moment ago. Restart Discord (Ctrl+R), or try again in a few minutes."
+)
+UNEXPECTED = (
+    "Something went wrong on my side. Try again; if it stays, tell the operator of this bot the "
+    "reference `{reference}`."
+)
+
+_MAX_WORDS = 1500
+
+_Words = str | Callable[[BaseException], str]
+
+
+def stamp(when: datetime, style: str = "R") -> str:
+    """Returns a time that every reader sees in their own language and time zone."""
+    return discord.utils.format_dt(when, style)  # type: ignore[arg-type]
+
+
+def _own_words(error: BaseException) -> str:
+    # Notes are added in this package, with markup of ours.
+    return " ".join([_text.shown(str(error), _MAX_WORDS), *getattr(error, "__notes__", ())])
+
+
+def _quota(error: BaseException) -> str:
+    text = _own_words(error)
+    if isinstance(error, QuotaExceededError) and error.retry_at is not None:
+        text += f" You can try again {stamp(error.retry_at)}."
+    return text
+
+
+def _set_aside(_: BaseException) -> str:
+    return (
+        "The engine broke down twice on this picture, so it was set aside. "
+        "Try a smaller size, another sampler or other words."
+    )
+
+
+_TABLE: dict[type[BaseException], _Words] = {
+    RequestError: _own_words,
+    QuotaExceededError: _quota,
+    EngineOutOfMemoryError: "This picture does not fit into the memory of the engine. Try a smaller "
+    "size, fewer pictures or a lower quality.",
+    BrokenPictureError: "The model gave a broken picture. Try another seed, a lower guidance or "
+    "another sampler.",
+    JobSetAsideError: _set_aside,
+    GenerationCancelledError: "The job was cancelled.",
+    GenerationError: "The picture could not be made. Try again, or with another seed.",
+    EngineDiedError: "The engine stopped and is starting again. Try again in a minute.",
+    ModelLoadError: "The engine cannot load its model, so no pictures can be made now. "
+    "The operator of this bot has to look at the log.",
+    DataDirectoryError: "The bot cannot use its storage now. "
+    "The operator of this bot has to look at the log.",
+    DatabaseVersionError: "The bot cannot use its database now. "
+    "The operator of this bot has to look at the log.",
+    StartError: "The bot could not start completely. "
+    "The operator of this bot has to look at the log.",
+    ProtocolError: "The engine and the bot do not understand each other. "
+    "The operator of this bot has to look at the log.",
+    app_commands.CommandNotFound: OUTDATED_COMMAND,
+    app_commands.CommandSignatureMismatch: OUTDATED_COMMAND,
+    app_commands.TransformerError: "One of the options has a value of the wrong kind. Check it and "
+    "try again.",
+    app_commands.NoPrivateMessage: "This command works in servers only.",
+    app_commands.MissingPermissions: "You do not have the permission that this needs.",
+    app_commands.BotMissingPermissions: "I do not have the permission that this needs here.",
+    app_commands.CommandOnCooldown: "That was too fast. Try again in a moment.",
+    app_commands.CheckFailure: "You may not use this here.",
+}
+
+
+def find(error: BaseException) -> str | None:
+    """Returns the sentence for the error, or None when nobody foresaw it."""
+    for cls in type(error).__mro__:
+        entry = _TABLE.get(cls)
+        if entry is not None:
+            return entry if isinstance(entry, str) else entry(error)
+    return None
+
+
+def words(error: BaseException, doing: str = "") -> str:
+    """Returns the sentence for the person; logs the error with a reference when it is unexpected."""
+    if isinstance(error, app_commands.CommandInvokeError):
+        error = error.original
+    text = find(error)
+    if text is None:
+        reference = secrets.token_hex(4)
+        log.error("%s failed (reference %s)", doing or "an action", reference, exc_info=error)
+        return UNEXPECTED.format(reference=reference)
+    if isinstance(error, EngineError) and not isinstance(error, RequestError):
+        log.warning("%s: %s: %s", doing or "an action", type(error).__name__, error)
+    return text
+
+
+def is_stale(error: BaseException) -> bool:
+    """True when there is nobody left to answer: the interaction ended, or was answered before."""
+    return isinstance(error, discord.HTTPException) and error.code in (
+        UNKNOWN_INTERACTION,
+        ALREADY_ANSWERED,
+    )
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """True when the place is closed to the bot for good: gone, or forbidden."""
+    return isinstance(error, discord.Forbidden | discord.NotFound)
+
+
+async def refuse(interaction: discord.Interaction, error: BaseException) -> None:
+    """Tells the person alone what went wrong, whichever way the interaction can still be answered."""
+    if isinstance(error, app_commands.CommandInvokeError):
+        error = error.original
+    doing = _doing(interaction)
+    if is_stale(error):
+        log.info("%s: nobody left to answer (%s)", doing, error)
+        return
+    await say(interaction, words(error, doing))
+
+
+async def say(interaction: discord.Interaction, text: str) -> None:
+    """Sends the person an ephemeral sentence, as the answer or after it; never raises for Discord."""
+    try:
+        if not interaction.response.is_done():
+            await interaction.response.send_message(text, ephemeral=True)
+            return
+        if interaction.response.type is discord.InteractionResponseType.deferred_channel_message:
+            # The first follow-up would only fill in the public "thinking" line.
+            await interaction.delete_original_response()
+        await interaction.followup.send(text, ephemeral=True)
+    except discord.HTTPException as error:
+        if is_stale(error) or is_unreachable(error):
+            log.info("%s: nobody left to answer (%s)", _doing(interaction), error)
+        else:
+            log.warning("%s: the answer was not sent: %s", _doing(interaction), error)
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        log.warning("%s: the answer was not sent: %r", _doing(interaction), error)
+
+
+def _doing(interaction: discord.Interaction) -> str:
+    command = interaction.command
+    what = f"/{command.qualified_name}" if command is not None else str(interaction.custom_id)
+    return f"{what} (interaction {interaction.id})"
+
+
+class Tree(app_commands.CommandTree[discord.Client]):
+    """The command tree whose errors become words."""
+
+    async def on_error(
+        self, interaction: discord.Interaction, error: app_commands.AppCommandError
+    ) -> None:
+        """Answers with the error's sentence."""
+        await refuse(interaction, error)

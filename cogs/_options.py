@@ -1,0 +1,251 @@
+"""Maps the options of a command to a `GenerationRequest`, and a request back to a command line.
+
+Discord's client checks ranges before it sends; a forged interaction does not, so everything is
+checked again here, with a sentence that names the option, its limit and what to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cogs import _text
+from engine.errors import InvalidRequestError
+from engine.types import (
+    MAX_GUIDANCE_SCALE,
+    MAX_IMAGES,
+    MAX_SEED,
+    MAX_STEPS,
+    EngineInfo,
+    GenerationRequest,
+    Sampler,
+    SecondPass,
+)
+
+ASPECTS = ("1:1", "3:2", "2:3", "4:3", "3:4", "4:5", "5:4", "16:9", "9:16", "21:9")
+NO_NEGATIVE = "none"  # typed as the negative prompt, it leaves out the default one
+HD = SecondPass(scale=1.5, strength=0.5)
+
+
+class Quality(StrEnum):
+    """How much work a picture gets."""
+
+    DRAFT = "draft"
+    STANDARD = "standard"
+    HD = "hd"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person chose, as it came from Discord: None is "not given", nothing is checked."""
+
+    prompt: object
+    aspect: object = None
+    negative: object = None
+    model: object = None
+    width: object = None
+    height: object = None
+    count: object = None
+    seed: object = None
+    steps: object = None
+    guidance: object = None
+    sampler: object = None
+    quality: object = None
+
+
+def request_from(
+    options: Options, info: EngineInfo, *, default_negative_prompt: str = ""
+) -> GenerationRequest:
+    """Returns the request for the loaded model.
+
+    Raises:
+        InvalidRequestError: An option is of the wrong kind or out of its range, in one sentence.
+    """
+    quality = _chosen("quality", options.quality, tuple(Quality)) or Quality.STANDARD
+    second_pass = HD if quality == Quality.HD else None
+    width, height = _size(options, info, second_pass.scale if second_pass else 1.0)
+    negative = _words("negative prompt", options.negative)
+    if negative is None:
+        negative = default_negative_prompt
+    elif negative.strip().casefold() == NO_NEGATIVE:
+        negative = ""
+    guidance = _number("guidance", options.guidance, 0, MAX_GUIDANCE_SCALE)
+    sampler = _chosen("sampler", options.sampler, info.samplers)
+    seed = _whole("seed", options.seed, 0, MAX_SEED)
+    request = GenerationRequest(
+        prompt=_words("prompt", options.prompt) or "",
+        negative_prompt=negative,
+        width=width,
+        height=height,
+        seed=new_seed() if seed is None else seed,
+        num_images=_whole("count", options.count, 1, MAX_IMAGES) or 1,
+        num_inference_steps=_steps(options, info, Quality(quality)),
+        guidance_scale=info.default_guidance_scale if guidance is None else guidance,
+        sampler=info.default_sampler if sampler is None else Sampler(sampler),
+        model=_chosen("model", options.model, (info.model,)) or info.model,
+        second_pass=second_pass,
+    )
+    info.check(request)
+    return request
+
+
+def new_seed() -> int:
+    """Returns a seed that nobody can guess, so that no two people get the same by chance."""
+    return secrets.randbelow(MAX_SEED + 1)
+
+
+def rerolled(request: GenerationRequest) -> GenerationRequest:
+    """Returns the same request with another seed."""
+    return dataclasses.replace(request, seed=new_seed())
+
+
+def command_line(request: GenerationRequest) -> str:
+    """Returns the `/imagine ...` that makes the same pictures again; one line."""
+    negative = _text.clean(request.negative_prompt) or NO_NEGATIVE
+    parts = [
+        f"/imagine prompt:{_text.clean(request.prompt)}",
+        f"negative:{negative}",
+        f"model:{request.model}",
+        f"width:{request.width}",
+        f"height:{request.height}",
+        f"count:{request.num_images}",
+        f"seed:{request.seed}",
+        f"steps:{request.num_inference_steps}",
+        f"guidance:{_decimal(request.guidance_scale)}",
+        f"sampler:{request.sampler}",
+    ]
+    if request.second_pass is not None:
+        parts.append(f"quality:{Quality.HD}")
+    return " ".join(parts)
+
+
+def _decimal(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")  # every digit counts for the same picture
+
+
+def size_of(aspect: str, info: EngineInfo, scale: float = 1.0) -> tuple[int, int]:
+    """Returns width and height of about the model's native area in the given aspect ratio.
+
+    Both are multiples of the model's step, at most `max_side / scale`.
+    """
+    across, down = (int(side) for side in aspect.split(":"))
+    ratio = across / down
+    step = info.size_multiple
+    biggest = max(int(info.max_side / scale) // step * step, step)
+    ideal_width = min(info.native_size * math.sqrt(ratio), biggest, biggest * ratio)
+    ideal_height = ideal_width / ratio
+
+    def nearest(length: float) -> set[int]:
+        below = int(length) // step * step
+        return {min(max(side, step), biggest) for side in (below, below + step)}
+
+    def error(size: tuple[int, int]) -> float:
+        width, height = size
+        shape = abs(math.log(width / height / ratio))
+        area = abs(math.log(width * height / (ideal_width * ideal_height)))
+        return 2 * shape + area
+
+    sizes = [(w, h) for w in nearest(ideal_width) for h in nearest(ideal_height)]
+    return min(sorted(sizes), key=error)
+
+
+def closest(value: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that a typing error most likely meant."""
+    found = difflib.get_close_matches(value.casefold(), list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def _size(options: Options, info: EngineInfo, scale: float) -> tuple[int, int]:
+    aspect = _chosen("aspect", options.aspect, ASPECTS)
+    biggest = int(info.max_side / scale) // info.size_multiple * info.size_multiple
+    limits = (info.size_multiple, biggest, info.size_multiple)
+    width = _whole("width", options.width, *limits)
+    height = _whole("height", options.height, *limits)
+    if width is not None and height is not None:
+        return width, height
+    if width is None and height is None:
+        return size_of(aspect or "1:1", info, scale)
+    across, down = (int(side) for side in (aspect or "1:1").split(":"))
+    if aspect is None:
+        native = min(info.native_size, biggest)
+        return width or native, height or native
+    step = info.size_multiple
+    if width is not None:
+        return width, min(max(round(width * down / across / step) * step, step), biggest)
+    if height is not None:
+        return min(max(round(height * across / down / step) * step, step), biggest), height
+    return size_of(aspect, info, scale)
+
+
+def _steps(options: Options, info: EngineInfo, quality: Quality) -> int:
+    steps = _whole("steps", options.steps, 1, MAX_STEPS)
+    if steps is not None:
+        return steps
+    factor = {Quality.DRAFT: 0.5, Quality.STANDARD: 1.0, Quality.HD: 1.5}[quality]
+    return min(max(math.ceil(info.default_steps * factor), 1), MAX_STEPS)
+
+
+def _whole(name: str, value: object, low: int, high: int, multiple: int = 1) -> int | None:
+    if value is None:
+        return None
+    number: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    elif isinstance(value, str) and len(value) <= 30 and value.strip().isascii():
+        number = int(value) if value.strip().lstrip("+-").isdigit() else None
+    if number is None or not low <= number <= high or number % multiple:
+        steps = f" in steps of {multiple}" if multiple > 1 else ""
+        raise InvalidRequestError(
+            f"The {name} cannot be {_quoted(value)}. Give a whole number from {low} to {high}{steps}."
+        )
+    return number
+
+
+def _number(name: str, value: object, low: float, high: float) -> float | None:
+    if value is None:
+        return None
+    number = math.nan
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+    if not low <= number <= high:  # also refuses NaN
+        raise InvalidRequestError(
+            f"The {name} cannot be {_quoted(value)}. Give a number from {low:g} to {high:g}."
+        )
+    return number
+
+
+def _chosen(name: str, value: object, known: Iterable[str]) -> str | None:
+    names = [str(choice) for choice in known]
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    wanted = value.strip().casefold() if isinstance(value, str) else ""
+    for choice in names:
+        if choice.casefold() == wanted:
+            return choice
+    nearest = closest(wanted, names)
+    hint = f" Did you mean {nearest}?" if nearest else ""
+    raise InvalidRequestError(
+        f"There is no {name} {_quoted(value)}.{hint} Choose one of: {', '.join(names)}."
+    )
+
+
+def _words(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value.encode("utf-8", "ignore").decode("utf-8")  # half characters cannot be stored
+    raise InvalidRequestError(f"The {name} must be text. Type it again.")
+
+
+def _quoted(value: object) -> str:
+    return f'"{_text.plain(str(value)[:100], 40)}"'

@@ -1,0 +1,149 @@
+"""One way from any command or button to a stored job with its status line.
+
+The order of DESIGN.md, "Answering": what can be refused from memory, then the store, then the public
+status line as the acknowledgement.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import discord
+
+from cogs import _answer, _buttons, _errors, _status
+from cogs._board import Board
+from engine.errors import NotAllowedError, TooManyWaitingError
+from engine.queue import JobQueue
+from engine.types import Destination, GenerationRequest, Job, Queued, Submission
+from storage.jobs import JobTable
+
+log = logging.getLogger(__name__)
+
+NO_CHANNEL = "I cannot post pictures in this kind of channel. Use me in a text channel or by DM."
+MISSING_PERMISSIONS = (
+    "I cannot post pictures here: I lack {names}. Ask a moderator to allow it, use another channel, "
+    "or ask for the picture with private:True."
+)
+ALREADY_DONE = "This was done before. See it with /history list."
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to make and how to show it."""
+
+    request: GenerationRequest
+    action: str = "imagine"
+    parent_id: str | None = None
+    private: bool = False
+    spoiler: bool = False
+
+
+class Orders:
+    """Places orders: every entrance of Discord goes through here to `JobQueue.submit`."""
+
+    def __init__(self, *, queue: JobQueue, jobs: JobTable, board: Board) -> None:
+        """Needs the queue to submit, the store for the status line's id and the board to keep it."""
+        self._queue = queue
+        self._jobs = jobs
+        self._board = board
+
+    async def place(
+        self,
+        interaction: discord.Interaction,
+        order: Callable[[], Awaitable[Order]],
+        *,
+        private: bool,
+    ) -> None:
+        """Stores the job and answers with its status line.
+
+        `order` may read from the database; it is awaited within the time that Discord gives.
+        `private` is known before it, because a deferred answer is private or public at once.
+
+        Raises:
+            RequestError: What was asked cannot be done.
+            discord.HTTPException: The answer was not sent; the job is stored and goes on.
+        """
+        check_permissions(interaction, private=private)
+        origin = f"interaction:{interaction.id}"
+        with self._board.answering(origin):
+            job = await _answer.in_time(
+                interaction, self._submit(interaction, order, origin), ephemeral=private
+            )
+            await self._acknowledge(interaction, job)
+
+    async def _submit(
+        self,
+        interaction: discord.Interaction,
+        order: Callable[[], Awaitable[Order]],
+        origin: str,
+    ) -> Job:
+        placed = await order()
+        submission = Submission(
+            origin=origin,
+            owner_id=interaction.user.id,
+            owner_name=interaction.user.display_name,
+            destination=Destination(
+                channel_id=interaction.channel_id or 0,
+                guild_id=interaction.guild_id,
+                private=placed.private,
+                spoiler=placed.spoiler,
+                locale=str(interaction.locale),
+            ),
+            request=placed.request,
+            action=placed.action,
+            parent_id=placed.parent_id,
+        )
+        try:
+            return await self._queue.submit(submission)
+        except TooManyWaitingError as error:
+            mine = self._queue.waiting(interaction.user.id)
+            if mine and mine[0].eta_s is not None:
+                starts = datetime.now(UTC) + timedelta(seconds=mine[0].eta_s)
+                error.add_note(f"The next one should start {_errors.stamp(starts)}.")
+            raise
+
+    async def _acknowledge(self, interaction: discord.Interaction, job: Job) -> None:
+        if job.state.is_final:  # an old event that came once more
+            await _errors.say(interaction, ALREADY_DONE)
+            return
+        place = self._queue.place(job.id) or Queued(job.id, 1, None)
+        face = _status.queued(job, place, self._queue.engine_state)
+        view = _buttons.status_view(job.id, _status.CANCEL)
+        private = job.submission.destination.private
+        try:
+            message_id = await _answer.answer(
+                interaction, face.content, ephemeral=private, view=view
+            )
+        except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
+            # The job is stored; its result will come as a message of its own.
+            stale = _errors.is_stale(error)
+            level = logging.INFO if stale else logging.WARNING
+            log.log(level, "Job %s is not acknowledged: %r", job.id, error)
+            return
+        self._board.add(job, message_id, interaction, face)
+        if message_id is not None and not private:
+            await self._jobs.set_status_message(job.id, message_id)
+
+
+def check_permissions(interaction: discord.Interaction, *, private: bool) -> None:
+    """Raises NotAllowedError when the result could not be posted where it was asked for."""
+    if interaction.channel_id is None:
+        raise NotAllowedError(NO_CHANNEL)
+    if private or interaction.guild_id is None:
+        return
+    mine = interaction.app_permissions
+    needed = {
+        "View Channel": mine.view_channel,
+        "Attach Files": mine.attach_files,
+    }
+    if isinstance(interaction.channel, discord.Thread):
+        needed["Send Messages in Threads"] = mine.send_messages_in_threads
+    else:
+        needed["Send Messages"] = mine.send_messages
+    missing = [name for name, allowed in needed.items() if not allowed]
+    if missing and not mine.administrator:
+        raise NotAllowedError(MISSING_PERMISSIONS.format(names=" and ".join(missing)))

@@ -1,0 +1,163 @@
+"""What a delivery sends: the text, the picture files and the buttons of a result or an apology."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import discord
+
+from cogs import _buttons, _errors, _text
+from engine.errors import error_from_wire
+from engine.types import Generation, Job
+from storage.ledger import Usage
+from storage.pictures import PictureFiles
+
+RESULT = "r"
+FAILURE = "f"
+
+REFUNDED = "The cost was given back."
+TOO_LARGE = "The picture is too large to post here. See it with /history show."
+
+_WEBP_QUALITIES = (95, 85, 70)
+_SHRINK = 0.75
+_SMALLEST_SIDE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One message to deliver.
+
+    Attributes:
+        purpose: `RESULT` or `FAILURE`.
+        pictures: sha256 of each PNG file in order; empty for an apology. The bytes are read for
+            each try, so that results which wait for Discord do not fill the memory.
+    """
+
+    job: Job
+    purpose: str
+    content: str
+    pictures: tuple[str, ...] = ()
+
+    @property
+    def nonce(self) -> str:
+        """The same for every try to send this message, and for no other message."""
+        return f"{self.job.id}:{self.purpose}"
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The buttons that this message has and the status line has not."""
+        return _buttons.RESULT_ACTIONS if self.purpose == RESULT else _buttons.FAILURE_ACTIONS
+
+    def view(self) -> discord.ui.View:
+        """Returns new buttons; a view belongs to one send."""
+        if self.purpose == RESULT:
+            return _buttons.result_view(self.job.id)
+        return _buttons.failure_view(self.job.id)
+
+    def mentions(self) -> discord.AllowedMentions:
+        """Allows to ping the owner and nobody else."""
+        return discord.AllowedMentions(
+            everyone=False,
+            roles=False,
+            replied_user=False,
+            users=[discord.Object(self.job.owner_id)],
+        )
+
+    async def files(self, store: PictureFiles, limit_bytes: int) -> list[discord.File]:
+        """Returns the pictures as files of at most so many bytes each, PNG where it fits.
+
+        Raises:
+            UnknownJobError: A picture is not there any more.
+        """
+        return await files_of(
+            self.job.id,
+            self.pictures,
+            store,
+            limit_bytes,
+            alt_text=_text.plain(self.job.request.prompt, _text.MAX_ALT_TEXT),
+            spoiler=self.job.submission.destination.spoiler,
+        )
+
+
+async def files_of(
+    job_id: str,
+    hashes: Sequence[str],
+    store: PictureFiles,
+    limit_bytes: int,
+    *,
+    alt_text: str,
+    spoiler: bool,
+) -> list[discord.File]:
+    """Returns stored pictures as attachments, see `Parcel.files`."""
+    files = []
+    for index, sha256 in enumerate(hashes):
+        data, extension = await store.get(sha256), "png"
+        if len(data) > limit_bytes:
+            data, extension = await asyncio.to_thread(smaller, data, limit_bytes), "webp"
+        files.append(
+            discord.File(
+                io.BytesIO(data),
+                f"easel-{job_id}-{index + 1}.{extension}",
+                spoiler=spoiler,
+                description=alt_text or None,
+            )
+        )
+    return files
+
+
+def result(job: Job, generation: Generation, usage: Usage | None) -> Parcel:
+    """Returns the message with the finished pictures."""
+    return Parcel(job, RESULT, _result_text(job, generation, usage), generation.pictures)
+
+
+def failure(job: Job) -> Parcel:
+    """Returns the apology for a job that failed."""
+    name, message = job.error or ("GenerationError", "")
+    reason = _errors.words(error_from_wire(name, message), f"job {job.id}")
+    return apology(job, f"{reason} {REFUNDED}")
+
+
+def apology(job: Job, reason: str) -> Parcel:
+    """Returns a message that says why there is no picture, and names the prompt."""
+    tail = f"\n{reason}"
+    head = f" — <@{job.owner_id}>"
+    room = _text.MAX_CONTENT - _text.length(head + tail) - len("****")
+    title = _text.shown(job.request.prompt, min(room, 300))
+    return Parcel(job, FAILURE, f"**{title}**{head}{tail}")
+
+
+def smaller(png: bytes, limit_bytes: int) -> bytes:
+    """Returns the picture as WebP that fits: lower quality first, then fewer pixels. Blocks."""
+    from PIL import Image  # only pictures of our own engine come here
+
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
+        picture = opened.convert("RGB")
+    while True:
+        for quality in _WEBP_QUALITIES:
+            buffer = io.BytesIO()
+            picture.save(buffer, "WEBP", quality=quality, method=4)
+            if buffer.tell() <= limit_bytes or max(picture.size) <= _SMALLEST_SIDE:
+                return buffer.getvalue()
+        width, height = (max(round(side * _SHRINK), 1) for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _result_text(job: Job, generation: Generation, usage: Usage | None) -> str:
+    facts = [f"<@{job.owner_id}>", _seeds(generation.seeds), f"{generation.seconds:.1f} s"]
+    if usage is not None and usage.daily > 0:
+        facts.append(f"{usage.used_today:.4g} of {usage.daily:.4g} today")
+    elif usage is not None:
+        facts.append(f"{usage.used_today:.4g} today")
+    tail = " — " + " · ".join(facts)
+    notes = "".join(f"\n-# {_text.shown(warning, 200)}" for warning in generation.warnings[:4])
+    room = _text.MAX_CONTENT - _text.length(tail + notes) - len("****")
+    return f"**{_text.shown(job.request.prompt, room)}**{tail}{notes}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if not seeds:
+        return "seed unknown"
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]}-{seeds[-1]}"

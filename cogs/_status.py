@@ -1,0 +1,107 @@
+"""What a status line says at each moment of a job's life: place in line, engine loading, progress."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+from cogs import _text
+from engine.types import (
+    EngineDied,
+    EngineLoading,
+    EngineReady,
+    Job,
+    Progress,
+    Queued,
+)
+
+CANCELLED = "GenerationCancelledError"
+
+CANCEL = "Cancel"
+STOP = "Stop"
+
+_BAR_LENGTH = 12
+_PROMPT_LIMIT = 200
+_STAGE_LIMIT = 100
+_ETA_GRAIN_S = 10  # a reader's clock counts down by itself; small corrections would be noise
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What a line shows.
+
+    Attributes:
+        content: Text.
+        button: Label of the button that ends the job, or None.
+        preview: JPEG of the unfinished picture, or None.
+        starts_at: Unix time that the text promises, or None.
+        is_last: No other face follows.
+    """
+
+    content: str
+    button: str | None = None
+    preview: bytes | None = None
+    starts_at: int | None = None
+    is_last: bool = False
+
+
+def queued(
+    job: Job,
+    place: Queued,
+    engine: EngineLoading | EngineReady | EngineDied,
+    before: Face | None = None,
+) -> Face:
+    """Returns the face of a waiting job. `before` keeps an estimate that is still about right."""
+    match engine:
+        case EngineLoading():
+            stage = _text.shown(engine.stage, _STAGE_LIMIT) or "starting"
+            if engine.fraction is not None and math.isfinite(engine.fraction):
+                stage += f" ({min(max(engine.fraction, 0.0), 1.0):.0%})"
+            state = f"The engine is loading: {stage}. You are #{place.position} in line."
+            return Face(_with_title(job, state), CANCEL)
+        case EngineDied():
+            state = f"The engine is starting again. You are #{place.position} in line."
+            return Face(_with_title(job, state), CANCEL)
+        case EngineReady():
+            pass
+    starts_at = None
+    state = f"#{place.position} in line"
+    if place.eta_s is not None and math.isfinite(place.eta_s):
+        starts_at = _starts_at(place.eta_s, before)
+        state += f", starts <t:{starts_at}:R>"
+    return Face(_with_title(job, state), CANCEL, starts_at=starts_at)
+
+
+def started(job: Job) -> Face:
+    """Returns the face of a job whose first step is on its way."""
+    return Face(_with_title(job, "Starting …"), STOP)
+
+
+def running(job: Job, progress: Progress) -> Face:
+    """Returns the face of a running job: a bar, the steps and the newest preview."""
+    total = max(progress.total, 1)
+    step = min(max(progress.step, 0), total)
+    full = round(_BAR_LENGTH * step / total)
+    bar = "▰" * full + "▱" * (_BAR_LENGTH - full)
+    return Face(_with_title(job, f"{bar} {step}/{total}"), STOP, preview=progress.preview)
+
+
+def cancelled(job: Job, by_id: int | None = None) -> Face:
+    """Returns the last face of a job that somebody ended."""
+    who = f" by <@{by_id}>" if by_id is not None and by_id != job.owner_id else ""
+    return Face(_with_title(job, f"Cancelled{who}. The cost was given back."), is_last=True)
+
+
+def _starts_at(eta_s: float, before: Face | None) -> int:
+    at = int((time.time() + max(eta_s, 0.0)) // _ETA_GRAIN_S + 1) * _ETA_GRAIN_S
+    if before is not None and before.starts_at is not None:
+        tolerance = max(2 * _ETA_GRAIN_S, eta_s / 5)
+        if abs(at - before.starts_at) <= tolerance:
+            return before.starts_at
+    return at
+
+
+def _with_title(job: Job, state: str) -> str:
+    title = _text.shown(job.request.prompt, _PROMPT_LIMIT)
+    return f"**{title}** — <@{job.owner_id}>\n{state}"

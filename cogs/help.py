@@ -1,0 +1,127 @@
+"""`/help`: what the bot can do, by topic, with the limits that hold here."""
+
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.app_commands import Choice
+from discord.ext import commands
+
+from cogs import _answer, _text
+from cogs._desk import Desk
+from engine.errors import InvalidRequestError
+from engine.types import MAX_IMAGES, MAX_PROMPT_LENGTH
+
+TOPICS = {
+    "start": "Getting started",
+    "options": "Options of /imagine",
+    "buttons": "Buttons below a picture",
+    "limits": "Limits and waiting",
+    "privacy": "Who sees what",
+}
+
+START = (
+    "Type `/imagine` and say what the picture should show. I put you in line, show the picture while "
+    "it is made, and mention you when it is done.\n"
+    "The same seed and options make the same picture again. Your pictures are in `/history list`, "
+    "your waiting jobs in `/queue view`."
+)
+OPTIONS = (
+    "**aspect**: the shape. **width**, **height**: exact pixels instead, in steps of {multiple}, up "
+    "to {max_side}.\n"
+    "**negative**: what to keep out; `none` for nothing at all.\n"
+    "**count**: up to {max_images} pictures. **seed**: a number that fixes the chance in the "
+    "picture.\n"
+    "**steps**, **guidance**, **sampler**: how the picture is made; here {steps} steps, {guidance} "
+    "and {sampler} unless you say otherwise.\n"
+    "**quality**: draft is fast, hd makes a second pass at 1.5x the size.\n"
+    "**private**: only you see it. **spoiler**: hidden until clicked.\n"
+    "The model is {model}. A prompt has up to {max_prompt:,} characters."
+)
+OPTIONS_UNKNOWN = "The engine is still starting. Ask again in a minute."
+BUTTONS = (
+    "**Reroll** makes the picture again with another seed; it is yours, and counts for you.\n"
+    "**Info** shows every parameter and a command that makes the same picture.\n"
+    "**Delete** removes the picture and the message (its owner, or a moderator).\n"
+    "**Cancel** and **Stop** end a job that waits or runs (its owner, or a moderator).\n"
+    "Buttons keep working after a restart."
+)
+LIMITS = (
+    "You may have {waiting} jobs waiting at a time{per_minute}{daily}.\n"
+    "Larger, finer or more pictures cost more; what fails or is cancelled is given back. Everybody "
+    "gets a fair share of the engine: a person with many jobs does not hold up the others."
+)
+PRIVACY = (
+    "Pictures are made on the machine of this bot's operator; prompts and pictures stay there and in "
+    "the channel where they were asked for.\n"
+    "With `private:True` only you see the status and the picture. Delete a picture with its button."
+)
+
+
+class Help(commands.Cog):
+    """Answers with one topic, for the person alone."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Takes the parts of the bot."""
+        self._desk = desk
+
+    @app_commands.command(description="How to use this bot.")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.describe(topic="What you want to know about")
+    @app_commands.choices(topic=[Choice(name=name, value=key) for key, name in TOPICS.items()])
+    async def help(self, interaction: discord.Interaction, topic: str = "start") -> None:
+        """Answers with the topic."""
+        if topic not in TOPICS:
+            raise InvalidRequestError(
+                f"There is no help about that. Choose one of: {', '.join(TOPICS)}."
+            )
+        embed = discord.Embed(title=TOPICS[topic], description=self._words(topic))
+        others = ", ".join(key for key in TOPICS if key != topic)
+        embed.set_footer(text=f"Other topics: {others}")
+        await _answer.answer(interaction, ephemeral=True, embed=embed)
+
+    def _words(self, topic: str) -> str:
+        match topic:
+            case "options":
+                return self._options()
+            case "limits":
+                return self._limits()
+            case "buttons":
+                return BUTTONS
+            case "privacy":
+                return PRIVACY
+            case _:
+                return START
+
+    def _options(self) -> str:
+        info = self._desk.engine.info
+        if info is None:
+            return OPTIONS_UNKNOWN
+        return OPTIONS.format(
+            multiple=info.size_multiple,
+            max_side=info.max_side,
+            max_images=MAX_IMAGES,
+            steps=info.default_steps,
+            guidance=f"guidance {info.default_guidance_scale:g}",
+            sampler=_text.shown(str(info.default_sampler), 50),
+            model=_text.shown(info.model, 200),
+            max_prompt=MAX_PROMPT_LENGTH,
+        )
+
+    def _limits(self) -> str:
+        settings = self._desk.settings
+        per_minute = f", start {settings.per_minute} in a minute" if settings.per_minute else ""
+        daily = (
+            f", and make as much as {settings.daily_allowance:g} standard pictures in 24 hours"
+            if settings.daily_allowance
+            else ""
+        )
+        return LIMITS.format(
+            waiting=settings.max_waiting_per_person, per_minute=per_minute, daily=daily
+        )
+
+
+async def setup(bot: Any) -> None:
+    """Adds the cog; called by discord.py."""
+    await bot.add_cog(Help(bot.desk))

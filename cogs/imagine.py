@@ -1,0 +1,127 @@
+"""`/imagine`: from a prompt and options to a job with a status line."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.app_commands import Choice, Range
+from discord.ext import commands
+
+from cogs import _options, _text
+from cogs._desk import Desk
+from cogs._options import ASPECTS, Options, Quality
+from cogs._orders import Order
+from engine.types import MAX_GUIDANCE_SCALE, MAX_IMAGES, MAX_PROMPT_LENGTH, MAX_SEED, MAX_STEPS
+
+_MAX_CHOICES = 25
+_MAX_SIDE = 4096  # the model's own limit is checked with the rest
+_QUALITY_NAMES = {
+    Quality.DRAFT: "draft: half the steps, half the cost",
+    Quality.STANDARD: "standard",
+    Quality.HD: "hd: more steps and a second pass at 1.5x the size",
+}
+
+
+class Imagine(commands.Cog):
+    """The command that makes pictures from words."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Takes the parts of the bot."""
+        self._desk = desk
+
+    @app_commands.command(description="Make a picture from words.")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.describe(
+        prompt="What the picture should show",
+        aspect="Shape of the picture, width to height",
+        negative='What to keep out of the picture; "none" for nothing at all',
+        model="The model that draws",
+        width="Width in pixels, instead of an aspect",
+        height="Height in pixels, instead of an aspect",
+        count="How many pictures",
+        seed="The same seed and options give the same picture",
+        steps="More steps take longer and are a little finer",
+        guidance="How closely the picture follows the words",
+        sampler="The method that turns noise into the picture",
+        quality="How much work goes into the picture",
+        private="Only you see the picture",
+        spoiler="The picture is hidden until somebody clicks on it",
+    )
+    @app_commands.choices(
+        aspect=[Choice(name=aspect, value=aspect) for aspect in ASPECTS],
+        quality=[Choice(name=name, value=str(quality)) for quality, name in _QUALITY_NAMES.items()],
+    )
+    async def imagine(
+        self,
+        interaction: discord.Interaction,
+        prompt: Range[str, 1, MAX_PROMPT_LENGTH],
+        aspect: str | None = None,
+        negative: Range[str, 0, MAX_PROMPT_LENGTH] | None = None,
+        model: str | None = None,
+        width: Range[int, 8, _MAX_SIDE] | None = None,
+        height: Range[int, 8, _MAX_SIDE] | None = None,
+        count: Range[int, 1, MAX_IMAGES] | None = None,
+        seed: Range[int, 0, MAX_SEED] | None = None,
+        steps: Range[int, 1, MAX_STEPS] | None = None,
+        guidance: Range[float, 0, MAX_GUIDANCE_SCALE] | None = None,
+        sampler: str | None = None,
+        quality: str | None = None,
+        private: bool = False,
+        spoiler: bool = False,
+    ) -> None:
+        """Checks the options, stores the job and shows its status line."""
+        options = Options(
+            prompt=prompt,
+            aspect=aspect,
+            negative=negative,
+            model=model,
+            width=width,
+            height=height,
+            count=count,
+            seed=seed,
+            steps=steps,
+            guidance=guidance,
+            sampler=sampler,
+            quality=quality,
+        )
+        request = _options.request_from(
+            options,
+            self._desk.info(),
+            default_negative_prompt=self._desk.settings.default_negative_prompt,
+        )
+        placed = Order(request, private=bool(private), spoiler=bool(spoiler))
+
+        async def order() -> Order:
+            return placed
+
+        await self._desk.orders.place(interaction, order, private=placed.private)
+
+    @imagine.autocomplete("model")
+    async def _models(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
+        info = self._desk.engine.info
+        return _matching([info.model] if info is not None else [], current)
+
+    @imagine.autocomplete("sampler")
+    async def _samplers(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
+        info = self._desk.engine.info
+        return _matching([str(name) for name in info.samplers] if info is not None else [], current)
+
+
+def _matching(names: Sequence[str], current: str) -> list[Choice[str]]:
+    """Returns the names that contain what was typed; the nearest one when none does."""
+    wanted = current.strip().casefold()
+    found = [name for name in names if wanted in name.casefold()]
+    if not found and (nearest := _options.closest(wanted, names)) is not None:
+        found = [nearest]
+    return [
+        Choice(name=_text.plain(name, 100), value=name)
+        for name in found[:_MAX_CHOICES]
+        if len(name) <= 100
+    ]
+
+
+async def setup(bot: Any) -> None:
+    """Adds the cog; called by discord.py."""
+    await bot.add_cog(Imagine(bot.desk))

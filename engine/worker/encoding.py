@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
 from PIL import Image
@@ -16,6 +17,8 @@ from engine.errors import EngineError
 from engine.types import EngineInfo
 from engine.worker.infotext import infotext
 from engine.worker.jobs import JobRun, PictureRun
+
+log = logging.getLogger(__name__)
 
 COMPRESS_LEVEL = 4  # Pillow's default of 6 takes three times as long for nothing
 
@@ -36,7 +39,7 @@ class Encoder:
         self._info = info
         self._lock = threading.Lock()  # a job ends in the loop's thread or in the pool's
         self._pool = ThreadPoolExecutor(2, "encoder")
-        self._work: set[Future[None]] = set()
+        self._tasks: set[Future[None]] = set()
         self._encoded: dict[JobRun, int] = {}
 
     @property
@@ -45,15 +48,23 @@ class Encoder:
         with self._lock:
             return not self._encoded
 
+    def drain(self) -> None:
+        """Waits until everything that was handed in has been done."""
+        while work := self._pending():
+            wait(work)
+
     def add(self, picture: PictureRun, image: Image.Image) -> None:
         """Encodes and sends one finished picture; after the last one of its job also `done`."""
         with self._lock:
             self._encoded.setdefault(picture.job, 0)
-        self._pool.submit(self._encode, picture, image)
+        self.run(self._encode, picture, image)
 
     def run(self, work: Any, *args: Any) -> None:
         """Runs something small beside the loop, such as a preview."""
-        self._pool.submit(work, *args)
+        task = self._pool.submit(work, *args)
+        with self._lock:
+            self._tasks.add(task)
+        task.add_done_callback(self._forget)
 
     def send_unless_ended(
         self, job: JobRun, kind: str, fields: Mapping[str, Any], blobs: Sequence[bytes] = ()
@@ -100,6 +111,16 @@ class Encoder:
                         "receipt": receipt(job, self._info),
                     },
                 )
+
+    def _pending(self) -> list[Future[None]]:
+        with self._lock:
+            return list(self._tasks)
+
+    def _forget(self, task: Future[None]) -> None:
+        with self._lock:
+            self._tasks.discard(task)
+        if (error := task.exception()) is not None:
+            log.error("Work beside the loop failed.", exc_info=error)
 
     def _end(self, job: JobRun) -> None:
         job.has_ended = True

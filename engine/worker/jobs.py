@@ -207,7 +207,8 @@ def _from_picture(
     if len(timesteps) == 0:
         latents = posterior.mode() * model.scaling_factor
     else:
-        scheduler.set_begin_index(first * scheduler.order)
+        if hasattr(scheduler, "set_begin_index"):  # DDIM looks its place up by the timestep
+            scheduler.set_begin_index(first * scheduler.order)
         # The order of random numbers is the stock pipeline's: posterior sample, then noise.
         clean = model.scaling_factor * posterior.sample(generator)
         noise = torch.randn(clean.shape, generator=generator, dtype=model.dtype).to(model.device)

@@ -49,7 +49,7 @@ class RowLoop:
         self._row_limit = row_limit
         self._preview_interval_s = preview_interval_s
         self._prompts = PromptEncoder(model.tokenizer, model.text_encoder)
-        self._encoder = Encoder(send, info)
+        self.encoder = Encoder(send, info)
         self._running: list[PictureRun] = []
         self._decoding: deque[PictureRun] = deque()
         self._turns: dict[tuple[int, int], int] = {}  # size to the tick of its last step
@@ -64,7 +64,7 @@ class RowLoop:
 
     def run(self, inbox: queue.SimpleQueue[Frame]) -> None:
         """Runs until drained: jobs join, leave and are cancelled between two ticks."""
-        while not (self._is_draining and self.is_idle and self._encoder.is_idle):
+        while not (self._is_draining and self.is_idle and self.encoder.is_idle):
             while not inbox.empty() or (self.is_idle and not self._is_draining):
                 self.handle(inbox.get())
             self.tick()
@@ -155,7 +155,7 @@ class RowLoop:
             self._fail(job, error)
             return
         job.finished += 1
-        self._encoder.add(picture, image)
+        self.encoder.add(picture, image)
 
     def handle(self, frame: Frame) -> None:
         """Does what one frame from the bot says."""
@@ -163,9 +163,9 @@ class RowLoop:
             case "generate":
                 self._join(frame)
             case "cancel":
-                for job in self._jobs():
+                for job in self.jobs():
                     if job.job_id == frame.fields["job_id"]:
-                        self._encoder.fail(job, GenerationCancelledError("The job was cancelled."))
+                        self.encoder.fail(job, GenerationCancelledError("The job was cancelled."))
             case "drain":
                 self._is_draining = True
             case _:
@@ -184,12 +184,13 @@ class RowLoop:
         self._send("started", {"job_id": job_id})
         self._running += [picture for picture in job.pictures if not self._leaves(picture)]
 
-    def _jobs(self) -> list[JobRun]:
+    def jobs(self) -> list[JobRun]:
+        """Returns the jobs that are being denoised or decoded."""
         return list(dict.fromkeys(p.job for p in [*self._running, *self._decoding]))
 
     def _report(self, batch: list[PictureRun]) -> None:
         for job in dict.fromkeys(p.job for p in batch):
-            self._encoder.send_unless_ended(
+            self.encoder.send_unless_ended(
                 job, "progress", {"step": job.steps_done, "total": job.steps_total}
             )
         if time.monotonic() >= self._heartbeat_at:
@@ -200,7 +201,7 @@ class RowLoop:
         self._fail(picture.job, error.__cause__ or error)
 
     def _fail(self, job: JobRun, error: BaseException) -> None:
-        self._encoder.fail(job, self._as_engine_error(error))
+        self.encoder.fail(job, self._as_engine_error(error))
 
     def _send_failed(self, job_id: str, error: BaseException) -> None:
         known = self._as_engine_error(error)

@@ -108,7 +108,9 @@ def load_model(settings: EngineSettings, report: Report) -> Model:
         parts = _load_folder(path, dtype, report)
         report("moving the model to its device", None)
         for part in (parts.text_encoder, parts.unet, parts.vae):
-            part.to(device).eval().requires_grad_(False)
+            # Weights keep requires_grad: without it torch multiplies in another order (see
+            # `should_fold` in ATen), and pictures differ from the stock pipelines' in the last bits.
+            part.to(device).eval()
         return Model(
             card=card,
             model_hash=hashing.result(),

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.engine.worker.local import LocalEngine, Stock
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Keeps the tiny models from fighting over the cores."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +35,35 @@ def tiny_sd2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.engine.worker import tiny
 
     return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny-sd2", family="sd2", seed=1)
+
+
+@pytest.fixture(scope="session")
+def sd15(tiny_sd15: Path) -> LocalEngine:
+    """Returns a running loop with the SD 1.5 shaped model; tests share it and use own job ids."""
+    from tests.engine.worker.local import LocalEngine
+
+    return LocalEngine(tiny_sd15)
+
+
+@pytest.fixture(scope="session")
+def sd2(tiny_sd2: Path) -> LocalEngine:
+    """Returns a running loop with the SD 2 shaped model."""
+    from tests.engine.worker.local import LocalEngine
+
+    return LocalEngine(tiny_sd2)
+
+
+@pytest.fixture(scope="session")
+def stock_sd15(tiny_sd15: Path) -> Stock:
+    """Returns the stock pipelines with the SD 1.5 shaped model."""
+    from tests.engine.worker.local import Stock
+
+    return Stock(tiny_sd15)
+
+
+@pytest.fixture(scope="session")
+def stock_sd2(tiny_sd2: Path) -> Stock:
+    """Returns the stock pipelines with the SD 2 shaped model."""
+    from tests.engine.worker.local import Stock
+
+    return Stock(tiny_sd2)

@@ -1,0 +1,170 @@
+"""Runs the row-batch loop in the test's own process, and the stock pipelines beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionPipeline,
+    UniPCMultistepScheduler,
+)
+from PIL import Image
+
+from engine import protocol
+from engine.model_card import engine_info
+from engine.protocol import Frame
+from engine.settings import EngineSettings
+from engine.types import EngineInfo, GenerationRequest, Sampler
+from engine.worker.jobs import JobRun
+from engine.worker.loop import RowLoop
+from engine.worker.models import Model, load_model
+
+STOCK_SCHEDULERS: dict[Sampler, tuple[Any, dict[str, Any]]] = {
+    Sampler.DDIM: (DDIMScheduler, {"clip_sample": False}),
+    Sampler.EULER: (EulerDiscreteScheduler, {}),
+    Sampler.EULER_A: (EulerAncestralDiscreteScheduler, {}),
+    Sampler.DPMPP_2M: (DPMSolverMultistepScheduler, {}),
+    Sampler.DPMPP_2M_KARRAS: (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+    Sampler.UNIPC: (UniPCMultistepScheduler, {}),
+    Sampler.LCM: (LCMScheduler, {}),
+}
+
+
+class LocalEngine:
+    """A loaded model and its loop; frames that it sends are kept in `frames`."""
+
+    def __init__(self, folder: Path, *, row_limit: int = 64, **settings: Any) -> None:
+        values = {"model": str(folder), "device": "cpu", "preview_interval_s": 1e6, **settings}
+        self.model: Model = load_model(EngineSettings(**values), lambda stage, fraction: None)
+        self.info: EngineInfo = engine_info(
+            self.model.card,
+            model_hash=self.model.model_hash,
+            max_rows=row_limit,
+            device=str(self.model.device),
+            device_name="CPU",
+            dtype=str(self.model.dtype).removeprefix("torch."),
+            memory_bytes=0,
+        )
+        self.frames: list[Frame] = []
+        self.loop = RowLoop(
+            self.model,
+            self.info,
+            self._keep,
+            row_limit=row_limit,
+            preview_interval_s=values["preview_interval_s"],
+        )
+
+    def _keep(self, kind: str, fields: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
+        protocol.encode(kind, fields, blobs)  # fails here when it cannot travel
+        self.frames.append(Frame(kind, fields, tuple(blobs)))
+
+    def request(self, **changes: Any) -> GenerationRequest:
+        values: dict[str, Any] = {
+            "prompt": "a red cat",
+            "width": self.info.native_size,
+            "height": self.info.native_size,
+            "seed": 7,
+            "num_inference_steps": 5,
+            "guidance_scale": 4.0,
+            "sampler": Sampler.DDIM,
+            "model": self.info.model,
+        }
+        return GenerationRequest(**(values | changes))
+
+    def join(self, job_id: str, image: Image.Image | None = None, **changes: Any) -> JobRun:
+        """Hands a job to the loop and returns its run."""
+        blobs: tuple[bytes, ...] = ()
+        if image is not None:
+            buffer = io.BytesIO()
+            image.save(buffer, "PNG")
+            blobs = (buffer.getvalue(),)
+            changes["init_image"] = hashlib.sha256(blobs[0]).hexdigest()
+        request = self.request(**changes)
+        images = [] if request.init_image is None else [request.init_image]
+        fields = {"job_id": job_id, "request": protocol.pack(request), "images": images}
+        self.loop.handle(Frame("generate", fields, blobs))
+        return next(job for job in self.loop.jobs() if job.job_id == job_id)
+
+    def finish(self) -> None:
+        """Ticks until nothing is left, and waits for the encoders."""
+        while not self.loop.is_idle:
+            self.loop.tick()
+        self.loop.encoder.drain()
+
+    def last(self, job_id: str) -> Frame:
+        """Returns the frame that ended the job."""
+        (frame,) = [
+            frame
+            for frame in self.frames
+            if frame.kind in ("done", "failed") and frame.fields["job_id"] == job_id
+        ]
+        return frame
+
+    def pictures(self, job_id: str) -> list[Image.Image]:
+        """Returns the finished pictures of a job."""
+        found = [
+            frame
+            for frame in self.frames
+            if frame.kind == "picture" and frame.fields["job_id"] == job_id
+        ]
+        found.sort(key=lambda frame: frame.fields["index"])
+        return [Image.open(io.BytesIO(frame.blobs[0])) for frame in found]
+
+
+class Stock:
+    """The stock pipelines over the same folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.txt2img = StableDiffusionPipeline.from_pretrained(folder)
+        self.txt2img.vae.enable_slicing()  # the engine decodes pictures one by one
+        self.txt2img.set_progress_bar_config(disable=True)
+        self.img2img = StableDiffusionImg2ImgPipeline(
+            **self.txt2img.components, requires_safety_checker=False
+        )
+        self.img2img.set_progress_bar_config(disable=True)
+        self.config = self.txt2img.scheduler.config
+
+    def latents(
+        self, request: GenerationRequest, image: Image.Image | None = None, **changes: Any
+    ) -> Any:
+        """Returns the final latents (num_images, C, h, w) of the request."""
+        return self._run(request, image, output_type="latent", **changes)
+
+    def images(
+        self, request: GenerationRequest, image: Image.Image | None = None, **changes: Any
+    ) -> list[Image.Image]:
+        """Returns the pictures of the request."""
+        pictures: list[Image.Image] = self._run(request, image, output_type="pil", **changes)
+        return pictures
+
+    def _run(self, request: GenerationRequest, image: Image.Image | None, **changes: Any) -> Any:
+        cls, options = STOCK_SCHEDULERS[request.sampler]
+        scheduler = cls.from_config(self.config, **options)
+        pipe = self.txt2img if image is None else self.img2img
+        pipe.scheduler = scheduler
+        call: dict[str, Any] = {
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt,
+            "num_inference_steps": request.num_inference_steps,
+            "guidance_scale": request.guidance_scale,
+            "num_images_per_prompt": request.num_images,
+            "generator": [
+                torch.Generator().manual_seed(request.seed_of(k)) for k in range(request.num_images)
+            ],
+        }
+        if image is None:
+            call |= {"width": request.width, "height": request.height}
+        else:
+            call |= {"image": image, "strength": request.strength}
+        return pipe(**(call | changes)).images

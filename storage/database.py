@@ -70,7 +70,9 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, data_dir: Path, migrations: Path = MIGRATIONS) -> AsyncIterator[Database]:
+    async def open(
+        cls, data_dir: Path, migrations: Path = MIGRATIONS, *, busy_timeout_s: float = 5.0
+    ) -> AsyncIterator[Database]:
         """Locks the directory (made when missing), opens the database and brings it up to date.
 
         Raises:
@@ -86,7 +88,7 @@ class Database:
             )
         lock = _lock_directory(data_dir)
         try:
-            async with _connect(data_dir / DATABASE_NAME, migrations) as connection:
+            async with _connect(data_dir / DATABASE_NAME, migrations, busy_timeout_s) as connection:
                 yield cls(connection)
         finally:
             os.close(lock)
@@ -174,11 +176,13 @@ def _lock_directory(data_dir: Path) -> int:
 
 
 @asynccontextmanager
-async def _connect(path: Path, migrations: Path) -> AsyncIterator[aiosqlite.Connection]:
+async def _connect(
+    path: Path, migrations: Path, busy_timeout_s: float
+) -> AsyncIterator[aiosqlite.Connection]:
     connection: aiosqlite.Connection | None = None
     try:
         try:
-            connection = await aiosqlite.connect(path, isolation_level=None, timeout=5.0)
+            connection = await aiosqlite.connect(path, isolation_level=None, timeout=busy_timeout_s)
             connection.row_factory = sqlite3.Row
             await _prepare(connection, path, migrations)
         except sqlite3.Error as error:

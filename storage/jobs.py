@@ -17,7 +17,7 @@ from engine.errors import (
 )
 from engine.types import GenerationResult, Job, JobState, Limits, Submission
 from storage.database import Database, Transaction, Value
-from storage.ledger import charge, check_allowance, refund
+from storage.ledger import allowance_problem, charge, refund
 from storage.pictures import PictureFiles, sha256_of
 from storage.references import add_picture, drop_unused
 from storage.rows import Clock, job_from_row, request_to_json, to_json, to_text, utc_now
@@ -61,23 +61,13 @@ class JobTable:
                 return job_from_row(row), False
             now = self._clock()
             await _check_waiting(tx, submission.owner_id, limits)
-            await check_allowance(tx, submission.owner_id, cost, limits, now)
-            if submission.parent_id is not None and not await tx.rows(
-                "SELECT 1 FROM generations WHERE id = ?", (submission.parent_id,)
-            ):
-                raise UnknownJobError(
-                    "The picture that this one starts from is not known any more."
-                )
-            if init_image is not None:
-                size_bytes = await self._pictures.size(init_image)
-                if size_bytes is None:
-                    raise UnknownJobError(
-                        "The picture to start from was deleted. Attach it again, or choose another."
-                    )
-                await add_picture(tx, init_image, size_bytes, to_text(now), is_upload=True)
-            job = await _insert(tx, submission, cost, to_text(now))
-            await charge(tx, job.id, job.owner_id, cost, now)
-        return job, True
+            problem = await allowance_problem(tx, submission.owner_id, cost, limits, now)
+            if problem is None:
+                await self._check_sources(tx, submission, now)
+                job = await _insert(tx, submission, cost, to_text(now))
+                await charge(tx, job.id, job.owner_id, cost, now)
+                return job, True
+        raise problem
 
     async def get(self, job_id: str) -> Job:
         """Returns the job as it is now."""
@@ -225,6 +215,20 @@ class JobTable:
             )
             if row is None:
                 raise _unknown(job_id)
+
+    async def _check_sources(self, tx: Transaction, submission: Submission, now: datetime) -> None:
+        parent_id, init_image = submission.parent_id, submission.request.init_image
+        if parent_id is not None and not await tx.rows(
+            "SELECT 1 FROM generations WHERE id = ?", (parent_id,)
+        ):
+            raise UnknownJobError("The picture that this one starts from is not known any more.")
+        if init_image is not None:
+            size_bytes = await self._pictures.size(init_image)
+            if size_bytes is None:
+                raise UnknownJobError(
+                    "The picture to start from was deleted. Attach it again, or choose another."
+                )
+            await add_picture(tx, init_image, size_bytes, to_text(now), is_upload=True)
 
     async def _release_init_image(self, job: Job) -> None:
         """Removes a result that was deleted while this job waited to start from it.

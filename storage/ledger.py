@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from engine.errors import QuotaExceededError
 from engine.types import Limits
@@ -66,13 +66,15 @@ class Ledger:
         )
 
 
-async def check_allowance(
+async def allowance_problem(
     tx: Transaction, owner_id: int, cost: float, limits: Limits, now: datetime
-) -> None:
-    """Raises QuotaExceededError when one of the two windows has no room for a job of this cost.
+) -> QuotaExceededError | None:
+    """Returns the refusal when one of the two windows has no room for a job of this cost.
 
     A charge that lies in the future was made before the clock went back. It is taken as made now:
     going back frees nothing early, and a clock that was years ahead locks nobody out for years.
+    The transaction should be committed also after a refusal, so that "now" is the first time that
+    this was seen and `retry_at` stays.
     """
     await tx.rows(
         "UPDATE charges SET charged_at = ? WHERE owner_id = ? AND charged_at > ?",
@@ -94,11 +96,8 @@ async def check_allowance(
     minute = _minute_problem(recent, limits.per_minute)
     day = _day_problem(kept, cost, limits.daily)
     problems = [problem for problem in (day, minute) if problem is not None]
-    for problem in problems:
-        if problem.retry_at is None:
-            raise problem
-    if problems:
-        raise max(problems, key=lambda problem: problem.retry_at or now)
+    never = datetime.max.replace(tzinfo=UTC)
+    return max(problems, key=lambda problem: problem.retry_at or never, default=None)
 
 
 async def charge(tx: Transaction, job_id: str, owner_id: int, cost: float, now: datetime) -> None:

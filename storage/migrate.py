@@ -10,10 +10,16 @@ from pathlib import Path
 
 import aiosqlite
 
+from engine.errors import StartError
+
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+# A statement of transactions, after white space and comments.
+_TRANSACTION = re.compile(
+    r"(?:\s|--[^\n]*\n)*(?:BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE
+)
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -26,44 +32,59 @@ async def migrate(connection: aiosqlite.Connection, folder: Path) -> None:
     """Runs the scripts that the database has not seen, in one transaction with `user_version`.
 
     Foreign keys are off while scripts run, as rebuilding a table needs it, and checked before the
-    commit; the caller turns them on. When anything fails the database is as it was before.
+    commit; the caller turns them on.
+
+    Raises:
+        StartError: A script failed; the database is as it was before.
     """
     scripts = _scripts(folder)
     await connection.execute_fetchall("PRAGMA foreign_keys = OFF")
     await connection.execute_fetchall("BEGIN IMMEDIATE")
+    running = ""
     try:
         [row] = await connection.execute_fetchall("PRAGMA user_version")
-        version = int(row[0])
-        for number, script in enumerate(scripts[version:], start=version + 1):
+        for script in scripts[int(row[0]) :]:
+            running = script.name
             for statement in statements(script.read_text(encoding="utf-8")):
                 await connection.execute_fetchall(statement)
-                if not connection.in_transaction:
-                    raise ValueError(f"{script.name} ends the transaction that it runs in")
-            log.info("Database migrated to version %d (%s)", number, script.name)
-        if len(scripts) > version:
-            broken = list(await connection.execute_fetchall("PRAGMA foreign_key_check"))
-            if broken:
-                raise sqlite3.IntegrityError(
-                    f"the migrations leave {len(broken)} rows whose reference is missing, "
-                    f"the first in {broken[0][0]}"
-                )
+            log.info("Database migrated by %s", running)
+        if running:
+            await _check_references(connection)
             await connection.execute_fetchall(f"PRAGMA user_version = {len(scripts)}")
         await connection.execute_fetchall("COMMIT")
+    except (sqlite3.Error, ValueError) as error:
+        await connection.rollback()
+        if not running:
+            raise
+        raise StartError(
+            f"The database could not be updated ({running}: {error}). It is as it was before; "
+            "the Easel that wrote it can still use it."
+        ) from error
     except BaseException:
         await connection.rollback()
         raise
+
+
+async def _check_references(connection: aiosqlite.Connection) -> None:
+    broken = list(await connection.execute_fetchall("PRAGMA foreign_key_check"))
+    if broken:
+        raise sqlite3.IntegrityError(
+            f"{len(broken)} references lead nowhere, the first in {broken[0][0]}"
+        )
 
 
 def statements(script: str) -> Iterator[str]:
     """Yields the SQL statements of a script; `executescript` would commit before each script.
 
     Raises:
-        ValueError: The last statement has no semicolon.
+        ValueError: The last statement has no semicolon, or one would end the transaction.
     """
     statement = ""
     for piece in re.split("(?<=;)", script):
         statement += piece
         if sqlite3.complete_statement(statement):
+            if _TRANSACTION.match(statement):
+                raise ValueError(f"a migration runs in one transaction, without {piece.strip()!r}")
             yield statement.strip()
             statement = ""
     rest = re.sub(r"--[^\n]*", "", statement).strip()

@@ -14,7 +14,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from engine.errors import UnknownJobError
@@ -105,7 +105,8 @@ class PictureFiles:
 
     def _write(self, sha256: str, data: bytes) -> None:
         path = self._path(sha256)
-        if self._size(sha256) == len(data):
+        with suppress(UnknownJobError):  # missing, or damaged: then this mends it
+            self._read(sha256)
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = path.with_name(f"{sha256}.{next(_temporary_numbers)}.tmp")

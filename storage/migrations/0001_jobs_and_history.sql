@@ -42,8 +42,6 @@ CREATE INDEX jobs_undelivered ON jobs (number)
     WHERE state IN ('rendered', 'failed') AND delivered_at IS NULL;
 CREATE INDEX jobs_init_image ON jobs (init_image) WHERE init_image IS NOT NULL;
 CREATE INDEX jobs_result_message ON jobs (result_message_id) WHERE result_message_id IS NOT NULL;
-CREATE INDEX jobs_owner ON jobs (owner_id);
-CREATE INDEX jobs_parent ON jobs (parent_id) WHERE parent_id IS NOT NULL;
 
 -- A job that ended with pictures. What was asked, and by whom, stays in its row of jobs.
 CREATE TABLE generations (

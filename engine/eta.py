@@ -1,0 +1,91 @@
+"""When a waiting job will start: the measured work per second, and a schedule of rows.
+
+Work is `GenerationRequest.work` (row-step-megapixels), so that one rate holds for jobs of every size.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_MEMORY_S = 30.0  # older measurements fade with this time constant
+
+
+@dataclass(slots=True)
+class WorkRate:
+    """Work per second of the busy engine, as an exponential moving average.
+
+    Time in which nothing runs does not count. The rate is unknown until a first job finished, since
+    the first steps of a process are slow and decoding is only then included.
+    """
+
+    _work: float = 0.0
+    _seconds: float = 0.0
+    _since: float | None = None  # busy and measured up to here
+    _is_known: bool = False
+
+    @property
+    def per_second(self) -> float | None:
+        """The rate, or None while it is unknown."""
+        return self._work / self._seconds if self._is_known and self._seconds > 0 else None
+
+    def begin(self, now: float) -> None:
+        """Something runs from now on."""
+        if self._since is None:
+            self._since = now
+
+    def add(self, work: float, now: float) -> None:
+        """Counts work that was done since the last call."""
+        if self._since is None:
+            return
+        seconds = max(now - self._since, 0.0)
+        fade = math.exp(-seconds / _MEMORY_S)
+        self._work = self._work * fade + work
+        self._seconds = self._seconds * fade + seconds
+        self._since = now
+
+    def finish_job(self, now: float, *, is_idle: bool) -> None:
+        """A job finished; `is_idle` when no other one runs."""
+        self.add(0.0, now)
+        self._is_known = self._is_known or self._work > 0
+        if is_idle:
+            self._since = None
+
+    def stop(self) -> None:
+        """The engine is gone: nothing runs until the next `begin`."""
+        self._since = None
+
+
+def start_times(
+    running: Iterable[tuple[int, float]],
+    waiting: Iterable[tuple[int, float]],
+    *,
+    max_rows: int,
+    work_per_second: float,
+) -> list[float]:
+    """Returns the seconds from now until each waiting job starts.
+
+    `running` and `waiting` are (rows, work left) in the order of start. The schedule gives each row
+    its share of a full batch; a job with more rows than the batch runs alone.
+    """
+
+    def duration(rows: int, work: float) -> float:
+        return work / (work_per_second * min(rows, max_rows) / max_rows)
+
+    ends = [(duration(rows, work), min(rows, max_rows)) for rows, work in running]
+    heapq.heapify(ends)
+    free = max_rows - sum(rows for _, rows in ends)
+    now = 0.0
+    starts = []
+    for wanted, work in waiting:
+        rows = min(wanted, max_rows)
+        while free < rows and ends:
+            end, freed = heapq.heappop(ends)
+            now = max(now, end)
+            free += freed
+        starts.append(now)
+        free -= rows
+        heapq.heappush(ends, (now + duration(rows, work), rows))
+    return starts

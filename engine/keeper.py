@@ -1,0 +1,148 @@
+"""What the store is told of the jobs: their start, their end, and nothing lost when it is out of order.
+
+A full or slow disk delays the end of a job, it never drops one: the result stays in memory and is
+written again and again with growing pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from engine.errors import EngineError, GenerationCancelledError, error_from_wire
+from engine.interfaces import JobStore
+from engine.live import LiveJob, event_of
+from engine.types import (
+    GenerationFailed,
+    GenerationResult,
+    Job,
+    JobEvent,
+    JobState,
+    Started,
+)
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class JobKeeper:
+    """Writes the lives of jobs into the store, each in its own order."""
+
+    def __init__(
+        self, store: JobStore, *, retry_s: tuple[float, float], on_saved: Callable[[], None]
+    ) -> None:
+        """Prepares a keeper.
+
+        Args:
+            store: Where the jobs are.
+            retry_s: First and longest pause before the store is tried again.
+            on_saved: Called when `unsaved` became less.
+        """
+        self._store = store
+        self._retry_s = retry_s
+        self._on_saved = on_saved
+        self._unsaved: set[str] = set()
+        self._finished: asyncio.Queue[Job] = asyncio.Queue()
+
+    @property
+    def unsaved(self) -> int:
+        """Jobs that ended and that the store refused so far."""
+        return len(self._unsaved)
+
+    async def unfinished(self) -> Sequence[Job]:
+        """Returns the jobs to go on with, as soon as the store is in order."""
+        return await self._persist("start", self._store.unfinished)
+
+    async def finished(self) -> AsyncIterator[Job]:
+        """Yields the rendered and failed jobs whose owner is to be told; see `JobQueue.finished`."""
+        while not self._finished.empty():
+            self._finished.get_nowait()  # the store has them as well
+        told = set()
+        for job in await self._store.undelivered():
+            told.add(job.id)
+            yield job
+        while True:
+            job = await self._finished.get()
+            if job.id not in told:
+                yield job
+            told.discard(job.id)
+
+    async def follow(self, live: LiveJob) -> JobEvent | None:
+        """Writes down what comes into the job's inbox, and returns its final event.
+
+        None when the job was cancelled before the engine was done with it.
+        """
+        while True:
+            event = await live.inbox.get()
+            if live.has_ended():
+                return None
+            if isinstance(event, Started):
+                await self._mark_running(live.job.id)
+            else:
+                return await self._conclude(live.job.id, event)
+
+    async def count_death(self, job_ids: Sequence[str]) -> None:
+        """Counts an engine death against its suspects."""
+        try:
+            await self._store.add_attempt(job_ids)
+        except Exception:  # only a start of the bot right after it would miss the count
+            _log.exception("An engine death could not be counted against %s.", ", ".join(job_ids))
+
+    async def _mark_running(self, job_id: str) -> None:
+        try:
+            await self._store.mark_running(job_id)
+        except Exception:  # nothing depends on it: both states are recovered alike
+            _log.exception("Job %s could not be marked as running.", job_id)
+
+    async def _conclude(self, job_id: str, event: JobEvent) -> JobEvent:
+        """Writes the end of a job; returns `event`, or the other end that the store had already."""
+        try:
+            match event:
+                case GenerationResult() as result:
+                    job = await self._persist(job_id, lambda: self._store.finish(job_id, result))
+                    is_ours = job.state is JobState.RENDERED
+                case GenerationFailed(error=name, message=message):
+                    error = error_from_wire(name, message)
+                    is_cancel = isinstance(error, GenerationCancelledError)
+                    state = JobState.CANCELLED if is_cancel else JobState.FAILED
+                    ended = await self._persist(
+                        job_id, lambda: self._store.end(job_id, state, error)
+                    )
+                    is_ours = ended is not None
+                    if ended is None:
+                        ended = await self._persist(job_id, lambda: self._store.get(job_id))
+                    job = ended
+                case _:
+                    raise TypeError(f"{type(event).__name__} is no end of a job")
+        except EngineError as error:  # it was deleted from the store meanwhile
+            _log.warning("Job %s ended unrecorded: %s", job_id, error)
+            return GenerationFailed(job_id, type(error).__name__, str(error))
+        if is_ours and job.state is not JobState.CANCELLED:
+            self._finished.put_nowait(job)
+        return event if is_ours else event_of(job) or event
+
+    async def _persist(self, what: str, access: Callable[[], Awaitable[T]]) -> T:
+        """Returns what `access` returns, tried again for as long as the store is out of order.
+
+        Raises:
+            EngineError: The store's answer, not its trouble.
+        """
+        pause, longest = self._retry_s
+        try:
+            while True:
+                try:
+                    return await access()
+                except EngineError:
+                    raise
+                except Exception:
+                    _log.exception("The store failed (%s). Next try in %.1f s.", what, pause)
+                self._unsaved.add(what)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, longest)
+        finally:
+            if what in self._unsaved:
+                self._unsaved.remove(what)
+                self._on_saved()

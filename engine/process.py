@@ -1,0 +1,209 @@
+"""One engine process: its start, its frames, its last words and its certain end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from engine import protocol
+from engine.errors import EngineDiedError
+from engine.settings import ENGINE_FD_VARIABLE, Settings
+
+_log = logging.getLogger("easel.engine")
+
+_LAST_WORDS_S = 0.5
+_MAX_LINE = 500  # characters of a log line that comes from the process
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_KEY", re.I)
+_PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+def engine_argv(settings: Settings) -> list[str]:
+    """Returns the argument list of the process."""
+    # -P: a file in the working directory must not stand in for a module of ours.
+    return list(settings.engine_command or (sys.executable, "-P", "-m", "engine.worker"))
+
+
+def engine_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment of the process: ours without secrets, with its own settings.
+
+    `HF_TOKEN` stays, since the process downloads the model.
+    """
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("EASEL_")
+        and (name.startswith("HF_") or not _SECRET_NAME.search(name))
+    }
+    paths = [str(_PROJECT_ROOT), *filter(None, [kept.get("PYTHONPATH")])]
+    return kept | settings.engine_environment() | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+class EngineProcess:
+    """A running process with its connection; made by `running`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Takes over a started process."""
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._last_line = ""
+        self.complaint: str | None = None  # why we ended it, when we did
+
+    @property
+    def pid(self) -> int:
+        """Process id, also the id of its process group."""
+        return self._process.pid
+
+    async def send(self, data: bytes) -> None:
+        """Sends one encoded frame, waiting while the process does not read.
+
+        Raises:
+            ConnectionError: The process is gone.
+        """
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def receive(self) -> protocol.Frame | None:
+        """Returns the next frame; None when the process closed its end.
+
+        Raises:
+            ProtocolError: What came is no frame.
+        """
+        try:
+            return await protocol.read_frame(self._reader)
+        except ConnectionError:
+            return None
+
+    def kill(self, complaint: str) -> None:
+        """Ends the process group at once, also when it is stopped or hung, and remembers why."""
+        if self._process.returncode is None:
+            self.complaint = self.complaint or complaint
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def hang_up_at_exit(self, delay_s: float) -> None:
+        """Closes the connection `delay_s` after the process ended.
+
+        Its end of file normally comes first; not when a child of the process holds the socket.
+        """
+        await self._process.wait()
+        await asyncio.sleep(delay_s)
+        self._writer.close()
+
+    async def end_soon(self, timeout_s: float) -> None:
+        """Waits for a process that closed its connection to end, and kills it after `timeout_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._process.wait()
+        self.kill("The engine closed its connection and went on")
+
+    def describe_end(self) -> str:
+        """Returns a sentence about how the process ended, for the operator."""
+        code = self._process.returncode
+        if self.complaint is not None:
+            text = self.complaint
+        elif code is None:
+            text = "The engine closed its connection"
+        elif code < 0:
+            text = f"The engine was ended by {signal.Signals(-code).name}"
+        else:
+            text = f"The engine exited with code {code}"
+        return f"{text} (last line: {self._last_line})" if self._last_line else f"{text}."
+
+    async def forward_output(self) -> None:
+        """Puts what the process prints into the log, line by line, until it closes its output."""
+        stream = self._process.stdout
+        assert stream is not None  # created with a pipe
+        rest = ""
+        # Chunks, not readline: a progress bar can print for minutes without an end of line.
+        while chunk := await stream.read(4096):
+            *lines, rest = re.split(r"[\r\n]+", rest + chunk.decode(errors="replace"))
+            for line in lines:
+                self._log_line(line)
+            rest = rest[:_MAX_LINE]
+        self._log_line(rest)
+
+    def _log_line(self, line: str) -> None:
+        text = "".join(c if c.isprintable() else " " for c in line).strip()
+        if text:
+            self._last_line = text[:_MAX_LINE]
+            _log.info("%s", self._last_line)
+
+    async def close(self, timeout_s: float) -> None:
+        """Closes the connection, asks the process to end, and kills it after `timeout_s`."""
+        try:
+            self._writer.close()
+            if self._process.returncode is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGTERM)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(timeout_s):
+                        await self._process.wait()
+        finally:
+            self.kill("The engine did not stop when it was asked to")
+            await self._process.wait()
+            with contextlib.suppress(ConnectionError):
+                await self._writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, *, stop_timeout_s: float) -> AsyncIterator[EngineProcess]:
+    """Starts the engine process; at the end of the block it is gone, whatever happened.
+
+    Raises:
+        EngineDiedError: The process cannot be started.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        environment = engine_environment(settings, os.environ)
+        process = await asyncio.create_subprocess_exec(
+            *engine_argv(settings),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            pass_fds=(theirs.fileno(),),
+            env=environment | {ENGINE_FD_VARIABLE: str(theirs.fileno())},
+            # Ctrl-C in the terminal goes to the bot alone, which then stops the engine.
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        ours.close()
+        raise EngineDiedError(f"The engine cannot be started: {error}") from error
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    try:
+        reader, writer = await asyncio.open_connection(sock=ours)
+    except BaseException:
+        ours.close()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
+    engine = EngineProcess(process, reader, writer)
+    output = asyncio.create_task(engine.forward_output(), name="engine output")
+    try:
+        yield engine
+    finally:
+        try:
+            await engine.close(stop_timeout_s)
+        finally:
+            # Its last words are there already, unless a child of it holds the pipe.
+            _, unfinished = await asyncio.wait([output], timeout=_LAST_WORDS_S)
+            for task in unfinished:
+                task.cancel()
+                await asyncio.wait([task])

@@ -1,0 +1,415 @@
+"""The order of jobs: everything that makes a picture goes in through `JobQueue.submit`.
+
+A job is stored, then paced, then waits in the fair queue, then goes to the engine as soon as there is
+room for its rows, and leaves when the store has its end. The backlog stays here, so that fairness
+and cancelling act at once; the engine holds what its batch can run and one job more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from engine.errors import (
+    EngineDiedError,
+    EngineError,
+    GenerationCancelledError,
+    GenerationError,
+    InvalidRequestError,
+    RequestError,
+)
+from engine.eta import WorkRate, start_times
+from engine.fairness import FairQueue
+from engine.interfaces import Engine, JobStore
+from engine.keeper import JobKeeper
+from engine.live import LiveJob, Signal, Stage, event_of
+from engine.pacing import Pacer
+from engine.types import (
+    EngineDied,
+    EngineEvent,
+    EngineLoading,
+    EngineReady,
+    GenerationFailed,
+    GenerationResult,
+    Job,
+    JobEvent,
+    JobState,
+    Limits,
+    Progress,
+    Queued,
+    Started,
+    Submission,
+)
+
+_log = logging.getLogger(__name__)
+
+EngineState = EngineLoading | EngineReady | EngineDied
+
+_MAX_UNSAVED = 4  # results that wait for the disk before no more are made
+_CANCELLED = "The job was cancelled."
+
+
+class JobQueue:
+    """Takes submissions, runs them on the engine in a fair order, and tells how each one goes."""
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        engine: Engine,
+        limits: Callable[[Submission], Limits],
+        checks: Sequence[Callable[[Submission], Awaitable[None]]] = (),
+        clock: Callable[[], float] = time.monotonic,
+        pace: tuple[int, float] = (4, 2.0),
+        retry_s: tuple[float, float] = (0.2, 30.0),
+    ) -> None:
+        """Prepares a queue; nothing moves before `run`.
+
+        Args:
+            store: Remembers the jobs.
+            engine: Makes the pictures.
+            limits: What the store may accept of a submission's owner.
+            checks: Raise a RequestError for what may not be made at all; run in order.
+            clock: Seconds, for the estimated times.
+            pace: (jobs, seconds): so many of a person's jobs enter the fair queue in that time.
+            retry_s: First and longest pause before a store that failed is tried again.
+        """
+        self._store = store
+        self._engine = engine
+        self._limits = limits
+        self._checks = checks
+        self._clock = clock
+        self._keeper = JobKeeper(store, retry_s=retry_s, on_saved=self._wake)
+        self._pacer = Pacer(*pace, enter=self._enter)
+        self._fair = FairQueue()
+        self._rate = WorkRate()
+
+        self._live: dict[str, LiveJob] = {}  # every job that is not final
+        self._in_engine: dict[str, LiveJob] = {}  # cancelled ones too, until it lets go of them
+        self._early: list[Job] = []  # submitted before the recovery
+        self._cancelled_early: set[str] = set()
+        self._is_recovered = False
+        self._taken_up = Signal()  # a job became live, or the recovery is over
+        self._may_send = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+
+        self._engine_state: EngineState = EngineLoading("starting")
+        self._engine_changed = Signal()
+        self._places: dict[str, Queued] = {}
+        self._places_at: float | None = None  # None: the order changed since
+
+    # What others see.
+
+    @property
+    def engine_state(self) -> EngineState:
+        """What the engine is doing now."""
+        return self._engine_state
+
+    async def engine_states(self) -> AsyncIterator[EngineState]:
+        """Yields what the engine is doing, now and then at every change; slow readers skip."""
+        seen = None
+        while True:
+            changed = self._engine_changed.next
+            if self._engine_state is seen:
+                await changed.wait()
+            seen = self._engine_state
+            yield seen
+
+    def place(self, job_id: str) -> Queued | None:
+        """Returns where a waiting job stands; None when it runs, ended or is not known."""
+        return self._all_places().get(job_id)
+
+    def waiting(self, owner_id: int | None = None) -> list[Queued]:
+        """Returns the waiting jobs of a person, or of everybody, in the order they will start."""
+        return [
+            place
+            for job_id, place in self._all_places().items()
+            if owner_id is None or self._live[job_id].job.owner_id == owner_id
+        ]
+
+    async def watch(self, job_id: str) -> AsyncIterator[JobEvent]:
+        """Yields the job's newest state and then every newer one, to the final event.
+
+        A slow reader skips. The final event comes after the store has it; of a job that had ended
+        before, it carries no pictures: they are in history.
+
+        Raises:
+            UnknownJobError: There is no such job.
+        """
+        taken_up = self._taken_up.next
+        while (live := self._live.get(job_id)) is None:
+            job = await self._store.get(job_id)
+            if (event := event_of(job)) is not None:
+                yield event
+                return
+            await taken_up.wait()
+            taken_up = self._taken_up.next
+        seen: JobEvent | None = None
+        while live.final is None or seen is not live.final:
+            changed = live.changed.next
+            newest = live.final or self.place(job_id) or live.newest
+            if newest is None or newest == seen:
+                await changed.wait()
+            else:
+                seen = newest
+                yield newest
+
+    def finished(self) -> AsyncIterator[Job]:
+        """Yields the rendered and failed jobs whose owner is to be told; one reader at a time.
+
+        First those of the store, then each one as it ends.
+        """
+        return self._keeper.finished()
+
+    # What others do.
+
+    async def submit(self, submission: Submission) -> Job:
+        """Accepts a submission: checked, priced, stored, and in the queue. The one entrance.
+
+        The same `origin` twice is one job. Works while the engine loads.
+
+        Raises:
+            RequestError: It may not or cannot be made, or a limit is reached.
+            EngineDiedError: Nothing is known of the engine yet.
+        """
+        for check in self._checks:
+            await check(submission)
+        info = self._engine.info
+        if info is None:
+            raise EngineDiedError("The engine is starting. Try again in a moment.")
+        info.check(submission.request)
+        cost = info.cost(submission.request)
+        job, is_new = await self._store.add(submission, cost=cost, limits=self._limits(submission))
+        # One that is not new, waits and is not here was stored by a call that was then cancelled.
+        if is_new or (job.state is JobState.QUEUED and job.id not in self._live):
+            if not self._is_recovered:
+                self._early.append(job)
+            elif job.id not in self._live:
+                self._start_task(self._pacer.admit(self._take_up(job)))
+                # Unless it has to be paced, it is in the fair queue after this: `place` is right.
+                await asyncio.sleep(0)
+        return job
+
+    async def cancel(self, job_id: str) -> bool:
+        """Ends a job in any state; False when it had ended already.
+
+        Raises:
+            UnknownJobError: There is no such job.
+        """
+        error = GenerationCancelledError(_CANCELLED)
+        if await self._store.end(job_id, JobState.CANCELLED, error) is None:
+            return False
+        live = self._live.get(job_id)
+        if live is None:
+            if not self._is_recovered:
+                self._cancelled_early.add(job_id)
+            return True
+        if live.stage is Stage.ARRIVING:
+            self._pacer.remove(live)
+        self._fair.remove(job_id)
+        self._close(live, GenerationFailed(job_id, type(error).__name__, _CANCELLED))
+        if job_id in self._in_engine:
+            self._fair.credit(live.job.owner_id, live.work_left)
+            await self._engine.cancel(job_id)
+        return True
+
+    async def run(self) -> None:
+        """Recovers unfinished jobs, then keeps the engine busy until it is cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self._read_events())
+                await self._recover()
+                await self._dispatch()
+        finally:
+            self._group = None
+
+    # Into the fair queue.
+
+    async def _recover(self) -> None:
+        """Takes up the jobs of the last run, and those that were submitted during this start."""
+        for job in [*await self._keeper.unfinished(), *self._early]:
+            if job.id not in self._live and job.id not in self._cancelled_early:
+                self._enter(self._take_up(job))
+        self._early.clear()
+        self._cancelled_early.clear()
+        self._is_recovered = True
+        self._taken_up.notify()
+
+    def _take_up(self, job: Job) -> LiveJob:
+        live = self._live[job.id] = LiveJob(job)
+        self._taken_up.notify()
+        return live
+
+    def _enter(self, live: LiveJob) -> None:
+        live.stage = Stage.WAITING
+        self._fair.add(live.job.id, live.job.owner_id, live.job.request.work)
+        self._reordered()
+        self._wake()
+
+    # To the engine.
+
+    async def _dispatch(self) -> None:
+        while True:
+            await self._may_send.wait()
+            self._may_send.clear()
+            while (live := self._next_to_send()) is not None:
+                await self._send(live)
+
+    def _next_to_send(self) -> LiveJob | None:
+        """Takes the next job out of the fair queue when the engine has room for it."""
+        info, job_id = self._engine.info, self._fair.peek()
+        if job_id is None or info is None or not self._engine.is_ready:
+            return None
+        if self._keeper.unsaved >= _MAX_UNSAVED:
+            return None
+        # Rows whose steps are done are being decoded and leave room in the batch.
+        held = sum(live.rows for live in self._in_engine.values())
+        stepping = sum(live.rows for live in self._in_engine.values() if live.is_stepping)
+        # One job beyond the knee is ready when a place becomes free; a job that is larger than the
+        # batch waits until it is alone.
+        is_full = stepping > info.max_rows or held > 2 * info.max_rows
+        if is_full or (stepping and self._live[job_id].rows > info.max_rows):
+            return None
+        self._fair.take()
+        live = self._in_engine[job_id] = self._live[job_id]
+        live.stage = Stage.SENT
+        return live
+
+    async def _send(self, live: LiveJob) -> None:
+        """Hands a job to the engine; what stands against it ends this job alone."""
+        job = live.job
+        self._start_task(self._follow(live))
+        failure: EngineError = GenerationCancelledError(_CANCELLED)
+        try:
+            if self._engine.info is not None:  # another handshake than the one it was accepted by
+                self._engine.info.check(job.request)
+            sha256 = job.request.init_image
+            images = {} if sha256 is None else {sha256: await self._store.image(sha256)}
+            if not live.has_ended():
+                await self._engine.submit(job.id, job.request, images, job.attempts)
+                if live.has_ended():  # cancelled while it was handed over
+                    await self._engine.cancel(job.id)
+                return
+        except RequestError as error:
+            failure = InvalidRequestError(str(error))
+        except EngineError as error:
+            failure = error
+        except Exception:
+            _log.exception("Job %s could not be handed to the engine.", job.id)
+            failure = GenerationError("The request could not be prepared. Try again.")
+        self._on_event(GenerationFailed(job.id, type(failure).__name__, str(failure)))
+
+    # From the engine.
+
+    async def _read_events(self) -> None:
+        async for event in self._engine.events():
+            self._on_event(event)
+
+    def _on_event(self, event: EngineEvent) -> None:
+        """Notes what happened; what the store is to know goes through the job's inbox."""
+        if isinstance(event, EngineLoading | EngineReady | EngineDied):
+            self._on_engine_state(event)
+        elif (live := self._in_engine.get(event.job_id)) is not None:
+            self._on_job_event(live, event)
+
+    def _on_engine_state(self, state: EngineState) -> None:
+        if isinstance(state, EngineDied):
+            self._rate.stop()
+            for live in self._in_engine.values():
+                live.back_to_waiting()
+            if state.job_ids:
+                self._start_task(self._keeper.count_death(state.job_ids))
+        self._engine_state = state
+        self._engine_changed.notify()
+        self._reordered()
+        self._wake()
+
+    def _on_job_event(self, live: LiveJob, event: JobEvent) -> None:
+        now = self._clock()
+        match event:
+            case Started():
+                live.stage, live.newest = Stage.RUNNING, event
+                self._rate.begin(now)
+                live.inbox.put_nowait(event)
+                self._reordered()
+            case Progress(step=step, total=total):
+                live.newest = event
+                self._advance(live, step / max(total, 1), now)
+            case GenerationResult() | GenerationFailed():
+                del self._in_engine[live.job.id]
+                if isinstance(event, GenerationResult):
+                    self._advance(live, 1.0, now)
+                live.stage = Stage.ENDING
+                is_idle = not any(j.stage is Stage.RUNNING for j in self._in_engine.values())
+                self._rate.finish_job(now, is_idle=is_idle)
+                live.inbox.put_nowait(event)
+                self._reordered()
+        self._wake()
+        live.changed.notify()
+
+    def _advance(self, live: LiveJob, share_done: float, now: float) -> None:
+        before, live.share_done = live.share_done, min(max(share_done, live.share_done), 1.0)
+        self._rate.add(live.job.request.work * (live.share_done - before), now)
+
+    async def _follow(self, live: LiveJob) -> None:
+        if (final := await self._keeper.follow(live)) is not None:
+            self._close(live, final)
+
+    # Bookkeeping.
+
+    def _close(self, live: LiveJob, final: JobEvent) -> None:
+        """Gives watchers the final event; the first one counts."""
+        if live.final is None:
+            live.final = final
+            self._live.pop(live.job.id, None)
+            live.changed.notify()
+            self._reordered()
+
+    def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            if self._group is None:
+                raise RuntimeError("not running")
+            self._group.create_task(coroutine)
+        except RuntimeError:  # stopping: the store keeps what it is about for the next start
+            coroutine.close()
+
+    def _wake(self) -> None:
+        self._may_send.set()
+
+    def _reordered(self) -> None:
+        """The order changed: whoever watches a waiting job sees its new place."""
+        self._places_at = None
+        for live in self._live.values():
+            if live.is_waiting:
+                live.changed.notify()
+
+    def _all_places(self) -> dict[str, Queued]:
+        """Returns the places in order of start; estimates are at most a second old."""
+        now = self._clock()
+        if self._places_at is None or now - self._places_at >= 1.0:
+            self._places = self._compute_places()
+            self._places_at = now
+        return self._places
+
+    def _compute_places(self) -> dict[str, Queued]:
+        handed_over = list(self._in_engine.values())
+        waiting = [live for live in handed_over if live.is_waiting]
+        waiting += [self._live[job_id] for job_id in self._fair.order()]
+        waiting += list(self._pacer)
+        etas: Sequence[float | None] = [None] * len(waiting)
+        info, rate = self._engine.info, self._rate.per_second
+        if self._engine.is_ready and info is not None and rate is not None:
+            etas = start_times(
+                [(live.rows, live.work_left) for live in handed_over if not live.is_waiting],
+                [(live.rows, live.work_left) for live in waiting],
+                max_rows=info.max_rows,
+                work_per_second=rate,
+            )
+        return {
+            live.job.id: Queued(live.job.id, position, eta)
+            for position, (live, eta) in enumerate(zip(waiting, etas, strict=True), start=1)
+        }

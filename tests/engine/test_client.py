@@ -1,0 +1,325 @@
+"""The engine client with a real child process that runs, dies, hangs and talks nonsense on request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engine.client import EngineClient
+from engine.errors import EngineDiedError
+from engine.types import (
+    EngineDied,
+    EngineLoading,
+    EngineReady,
+    GenerationFailed,
+    GenerationResult,
+    Progress,
+    Started,
+)
+from tests.engine.scripted import WAIT_S, info, ready, request, running_client, settings_for
+
+
+def ids(number: int) -> list[str]:
+    return [f"job{n}" for n in range(number)]
+
+
+def processes(tmp_path: Path) -> list[str]:
+    """Process ids of the engines that were started, in order."""
+    lines = (tmp_path / "log").read_text().splitlines()
+    return [line.split()[0] for line in lines if line.endswith(" start")]
+
+
+def received(tmp_path: Path) -> list[list[str]]:
+    """The jobs that each engine process was sent, in order."""
+    by_process: dict[str, list[str]] = {}
+    for line in (tmp_path / "log").read_text().splitlines():
+        pid, word, *rest = line.split()
+        jobs = by_process.setdefault(pid, [])
+        if word == "received":
+            jobs += rest
+    return list(by_process.values())
+
+
+async def test_a_job_starts_makes_progress_and_ends_with_its_pictures(tmp_path):
+    async with running_client(settings_for(tmp_path)) as log:
+        await log.client.submit("a", request(num_images=2, seed=2**32 - 1), {})
+        result = (await log.finals("a"))["a"]
+    assert isinstance(result, GenerationResult)
+    assert [p.seed for p in result.pictures] == [2**32 - 1, 0]
+    assert [p.index for p in result.pictures] == [0, 1]
+    kinds = [type(e) for e in log.events]
+    assert kinds[:2] == [EngineLoading, EngineReady]
+    assert kinds[2:] == [Started, Progress, Progress, Progress, GenerationResult]
+    assert [(e.step, e.total) for e in log.of(Progress)] == [(1, 3), (2, 3), (3, 3)]
+
+
+async def test_init_pictures_reach_the_engine(tmp_path):
+    sha256 = "ab" * 32
+    async with running_client(settings_for(tmp_path)) as log:
+        await log.client.submit("a", request(init_image=sha256, strength=1.0), {sha256: b"picture"})
+        result = (await log.finals("a"))["a"]
+    assert result.receipt["images"] == 1
+
+
+async def test_twenty_jobs_survive_a_kill_while_four_run(tmp_path):
+    async with running_client(settings_for(tmp_path)) as log:
+        for job_id in ids(20):
+            await log.client.submit(job_id, request("a cat engine:hold"), {})
+        await log.until(lambda _: len(log.of(Started)) == 4)
+        os.kill(log.client.pid, signal.SIGKILL)
+        (tmp_path / "go").touch()
+        ends = await log.finals(*ids(20))
+        died = await log.first(EngineDied)
+    assert all(isinstance(e, GenerationResult) for e in ends.values())
+    assert set(died.job_ids) == set(ids(4))
+    assert "SIGKILL" in died.message
+    assert len(processes(tmp_path)) == 2
+    # The four suspects went first, and each was sent when the one before had ended.
+    lines = [line.split()[1:] for line in (tmp_path / "log").read_text().splitlines()]
+    second = lines[lines.index(["start"], 1) + 1 :]
+    alone = [[w, job] for job in ids(4) for w in ("received", "started", "done")]
+    assert second[:12] == alone
+
+
+async def test_a_job_that_kills_the_engine_is_set_aside_and_the_others_finish(tmp_path):
+    prompts = {job_id: "a cat" for job_id in ids(8)} | {"job2": "a cat engine:crash"}
+    async with running_client(settings_for(tmp_path, "--max-rows", "8")) as log:
+        await ready(log)
+        for job_id, prompt in prompts.items():
+            await log.client.submit(job_id, request(prompt), {})
+        ends = await log.finals(*prompts)
+    failed = ends.pop("job2")
+    assert (failed.error, isinstance(failed, GenerationFailed)) == ("JobSetAsideError", True)
+    assert all(isinstance(e, GenerationResult) for e in ends.values())
+    assert len(processes(tmp_path)) == 3
+    assert received(tmp_path)[1][-1] == "job2"  # alone at its second death
+    assert log.of(EngineDied)[-1].job_ids == ("job2",)
+
+
+async def test_a_job_that_died_with_an_earlier_bot_runs_alone_and_once(tmp_path):
+    async with running_client(settings_for(tmp_path)) as log:
+        await log.client.submit("bad", request("a cat engine:crash"), {}, attempts=1)
+        await log.client.submit("good", request(), {})
+        ends = await log.finals("bad", "good")
+    assert ends["bad"].error == "JobSetAsideError"
+    assert isinstance(ends["good"], GenerationResult)
+    assert received(tmp_path) == [["bad"], ["good"]]
+
+
+async def test_a_job_that_kills_the_engine_before_it_starts_is_set_aside_too(tmp_path):
+    async with running_client(settings_for(tmp_path)) as log:
+        await log.client.submit("bad", request("a cat engine:early"), {})
+        ends = await log.finals("bad")
+        await log.client.submit("good", request(), {})
+        ends = await log.finals("bad", "good")
+    assert ends["bad"].error == "JobSetAsideError"
+    assert isinstance(ends["good"], GenerationResult)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("segv", "SIGSEGV"),
+        ("exit", "code 0"),
+        ("partial", "SIGKILL"),
+        ("last", "SIGKILL"),
+        ("garbage", "garbage"),
+        ("nonsense", "garbage"),
+        ("cut", "garbage"),
+        ("hangup", "closed its connection"),
+    ],
+)
+async def test_a_death_of_any_kind_costs_no_picture(tmp_path, fault, words):
+    async with running_client(settings_for(tmp_path)) as log:
+        await log.client.submit("a", request(f"a cat engine:{fault}-once", num_images=3), {})
+        result = (await log.finals("a"))["a"]
+        died = await log.first(EngineDied)
+    assert isinstance(result, GenerationResult)
+    assert [p.index for p in result.pictures] == [0, 1, 2]
+    assert words in died.message
+    assert died.job_ids == ("a",)
+
+
+@pytest.mark.parametrize("fault", ["hang", "stop"])
+async def test_a_hung_or_stopped_engine_is_replaced(tmp_path, fault):
+    async with running_client(settings_for(tmp_path, step_timeout_s=0.4)) as log:
+        await log.client.submit("a", request(f"a cat engine:{fault}-once"), {})
+        result = (await log.finals("a"))["a"]
+    assert isinstance(result, GenerationResult)
+    assert "hung" in log.of(EngineDied)[0].message
+    first, _second = processes(tmp_path)
+    assert not psutil.pid_exists(int(first))
+
+
+async def test_an_idle_or_slow_engine_is_not_hung(tmp_path):
+    async with running_client(settings_for(tmp_path, step_timeout_s=0.2)) as log:
+        await ready(log)
+        await log.client.submit("a", request("a cat engine:hold"), {})
+        await log.first(Started, "a")
+        pid = log.client.pid
+        # Six watchdog limits of a job without a step, whose heartbeats go on.
+        started = (await log.client.call("stats"))["ticks"]
+        async with asyncio.timeout(WAIT_S):
+            while (await log.client.call("stats"))["ticks"] < started + 500:
+                await asyncio.sleep(0)
+        assert log.client.pid == pid
+        (tmp_path / "go").touch()
+        assert isinstance((await log.finals("a"))["a"], GenerationResult)
+    assert not log.of(EngineDied)
+
+
+async def test_a_failure_ends_its_job_alone(tmp_path):
+    async with running_client(settings_for(tmp_path)) as log:
+        await log.client.submit("bad", request("a cat engine:fail"), {})
+        await log.client.submit("short", request("a cat engine:short"), {})
+        await log.client.submit("good", request(), {})
+        ends = await log.finals("bad", "short", "good")
+    assert (ends["bad"].error, ends["bad"].message) == ("GenerationError", "It did not work.")
+    assert ends["short"].error == "GenerationError"
+    assert isinstance(ends["good"], GenerationResult)
+    assert not log.of(EngineDied)
+
+
+async def test_cancel_before_the_engine_is_ready(tmp_path):
+    async with running_client(settings_for(tmp_path, "--never-ready")) as log:
+        await log.client.submit("a", request(), {})
+        await log.client.cancel("a")
+        assert (await log.finals("a"))["a"].error == "GenerationCancelledError"
+        await log.client.cancel("a")
+        await log.client.cancel("unknown")
+
+
+async def test_cancel_of_a_running_and_of_a_sent_job(tmp_path):
+    async with running_client(settings_for(tmp_path, "--max-rows", "2")) as log:
+        await log.client.submit("runs", request("a cat engine:hold"), {})
+        await log.client.submit("sent", request(), {})
+        await log.first(Started, "runs")
+        await log.client.cancel("sent")
+        await log.client.cancel("runs")
+        await log.client.cancel("runs")
+        ends = await log.finals("runs", "sent")
+    assert {e.error for e in ends.values()} == {"GenerationCancelledError"}
+
+
+async def test_cancel_meets_a_death(tmp_path):
+    """The engine dies before it acts on the cancel: the job is not made again."""
+    async with running_client(settings_for(tmp_path, step_timeout_s=0.4)) as log:
+        await log.client.submit("a", request("a cat engine:stop-once"), {})
+        await log.first(Progress, "a")
+        await log.client.cancel("a")
+        ends = await log.finals("a")
+        await log.client.submit("b", request(), {})
+        await log.finals("b")
+    # It may have got as far as to obey before it stopped; made it was in no case.
+    assert ends["a"].error == "GenerationCancelledError"
+
+
+async def test_progress_of_a_slow_start_earns_it_time(tmp_path):
+    settings = settings_for(
+        tmp_path, "--loading", "12", "--load-s", "0.1", engine_start_timeout_s=0.9
+    )
+    async with running_client(settings) as log:
+        await ready(log)
+    assert not log.of(EngineDied)
+    assert log.of(EngineLoading)[-1] == EngineLoading("loading", 11 / 12)
+
+
+async def test_a_start_without_progress_is_given_up(tmp_path):
+    settings = settings_for(tmp_path, "--never-ready", engine_start_timeout_s=0.5)
+    async with running_client(settings) as log:
+        await log.client.submit("a", request(), {})
+        died = await log.first(EngineDied)
+        assert log.client.is_ready is False
+    assert "no progress" in died.message
+    assert died.job_ids == ()
+    assert not log.ends()
+
+
+async def test_a_model_that_cannot_be_loaded_is_tried_again_slowly(tmp_path):
+    settings = settings_for(tmp_path, "--fatal")
+    async with running_client(settings, backoff_s=(0.01, 3600.0)) as log:
+        died = await log.first(EngineDied)
+        await log.client.submit("a", request(), {})
+        await log.client.cancel("a")
+        await log.finals("a")
+        assert len(processes(tmp_path)) == 1
+    assert "ModelLoadError: no model at /nowhere" in died.message
+
+
+async def test_a_command_that_does_not_exist_is_reported(tmp_path):
+    settings = settings_for(tmp_path, engine_command=("/nowhere/engine",))
+    async with running_client(settings) as log:
+        died = await log.first(EngineDied)
+    assert "/nowhere/engine" in died.message
+
+
+async def test_call_answers_and_fails_with_the_engine(tmp_path):
+    async with running_client(settings_for(tmp_path)) as log:
+        with pytest.raises(EngineDiedError):
+            await log.client.call("stats")
+        await ready(log)
+        assert (await log.client.call("stats"))["pid"] == log.client.pid
+        pid = log.client.pid
+        lost = asyncio.create_task(log.client.call("stats", hang=True))
+        async with asyncio.timeout(WAIT_S):
+            while "asked to hang" not in (tmp_path / "log").read_text():
+                await asyncio.sleep(0.005)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(EngineDiedError):
+            await lost
+
+
+async def test_a_stop_leaves_nothing_behind(tmp_path):
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    async with running_client(settings_for(tmp_path)) as log:
+        await log.client.submit("a", request("a cat engine:hold"), {})
+        await log.first(Started, "a")
+        pid = log.client.pid
+    assert not psutil.pid_exists(pid)
+    assert not psutil.Process().children()
+    assert set(os.listdir("/proc/self/fd")) - before <= set()  # noqa: PTH208
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_stopped_engine_does_not_outlive_the_client(tmp_path):
+    async with running_client(settings_for(tmp_path), stop_timeout_s=0.1) as log:
+        await ready(log)
+        pid = log.client.pid
+        os.kill(pid, signal.SIGSTOP)
+    assert not psutil.pid_exists(pid)
+
+
+async def test_the_engine_gets_its_settings_and_no_secret(tmp_path, monkeypatch):
+    for name in ("DISCORD_TOKEN", "EASEL_DATA_DIR", "MY_API_KEY", "DB_PASSWORD"):
+        monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("HF_TOKEN", "needed")
+    monkeypatch.setenv("HF_HOME", "/somewhere")
+    async with running_client(settings_for(tmp_path, model="pocket", threads=1)) as log:
+        await ready(log)
+        environment = psutil.Process(log.client.pid).environ()
+    assert "canary" not in environment.values()
+    assert environment["HF_TOKEN"] == "needed"
+    assert environment["HF_HOME"] == "/somewhere"
+    assert environment["EASEL_MODEL"] == "pocket"
+    assert environment["EASEL_THREADS"] == "1"
+
+
+async def test_what_the_engine_prints_is_logged_in_short_lines(tmp_path, caplog):
+    caplog.set_level("INFO", "easel.engine")
+    line = "loading\x1b[31m weights " + "x" * 5000
+    async with running_client(settings_for(tmp_path, "--stderr", line)) as log:
+        await ready(log)
+    texts = [r.message for r in caplog.records if r.name == "easel.engine"]
+    assert texts[0].startswith("loading [31m weights xxx")
+    assert max(map(len, texts)) <= 500
+
+
+def test_info_is_provisional_before_the_handshake(tmp_path):
+    client = EngineClient(settings_for(tmp_path), info(model="a guess"))
+    assert (client.info.model, client.is_ready, client.pid) == ("a guess", False, None)
+    assert EngineClient(settings_for(tmp_path)).info is None

@@ -1,0 +1,272 @@
+"""A small engine process without torch that speaks the real protocol and breaks where it is told to.
+
+Run it through `settings.engine_command`. Words in the prompt say what happens to a job, "a cat
+engine:crash" for example; a word that ends in "-once" acts only the first time for that job, also
+over restarts (a file in `--state` remembers it). What each process did is written to `--state`/log.
+
+engine:crash      SIGKILL of itself at the job's second step
+engine:segv       SIGSEGV at the second step
+engine:exit       exit code 0 at the second step
+engine:early      SIGKILL before the job is reported as started
+engine:partial    SIGKILL after the job's first picture
+engine:last       SIGKILL between the job's last picture and its `done`
+engine:hang       blocks for ever at the second step
+engine:stop       SIGSTOP of itself at the second step
+engine:garbage    bytes that are no frame
+engine:nonsense   a frame with the wrong fields
+engine:cut        half a frame, then exit
+engine:hangup     closes the socket and goes on running
+engine:fail       `failed` with GenerationError
+engine:short      `done` without pictures
+engine:hold       runs without end until the file `--state`/go exists (heartbeats go on)
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from PIL import Image, PngImagePlugin
+
+from engine import protocol
+from engine.settings import ENGINE_FD_VARIABLE
+from engine.types import EngineInfo, GenerationRequest, Sampler
+
+
+@dataclass
+class Row:
+    """One job and how far it is."""
+
+    job_id: str
+    request: GenerationRequest
+    step: int = 0
+    is_cancelled: bool = False
+    images: tuple[bytes, ...] = ()
+    began: float = field(default_factory=time.monotonic)
+
+
+class FaultyEngine:
+    """The loop: takes commands, gives each running job one step a tick."""
+
+    def __init__(self, options: argparse.Namespace, connection: socket.socket) -> None:
+        self.options = options
+        self.connection = connection
+        self.state: Path = options.state
+        self.waiting: list[Row] = []
+        self.running: list[Row] = []
+        self.ticks = 0
+        self.woken = asyncio.Event()
+
+    async def run(self) -> None:
+        self.note("start")
+        self.reader, self.writer = await asyncio.open_connection(sock=self.connection)
+        if self.options.stderr:
+            print(self.options.stderr, file=sys.stderr, flush=True)
+        for number in range(self.options.loading):
+            await asyncio.sleep(self.options.load_s)
+            self.send("loading", stage="loading", fraction=number / self.options.loading)
+        if self.options.fatal:
+            self.send("fatal", error="ModelLoadError", message="no model at /nowhere")
+            await self.writer.drain()
+            return
+        if self.options.never_ready:
+            await asyncio.Event().wait()
+        self.send("ready", info=protocol.pack(info_of(self.options)))
+        loop = asyncio.create_task(self.loop())
+        while (frame := await protocol.read_frame(self.reader)) is not None:
+            self.on_frame(frame)
+        loop.cancel()
+
+    def on_frame(self, frame: protocol.Frame) -> None:
+        match frame.kind:
+            case "generate":
+                request = protocol.unpack(GenerationRequest, frame.fields["request"])
+                row = Row(frame.fields["job_id"], request, images=frame.blobs)
+                self.note("received", row.job_id)
+                self.waiting.append(row)
+            case "cancel":
+                for row in [*self.waiting, *self.running]:
+                    row.is_cancelled |= row.job_id == frame.fields["job_id"]
+            case "stats":
+                if "hang" in frame.fields:
+                    self.note("asked to hang")
+                    time.sleep(3600)
+                value = {"pid": os.getpid(), "ticks": self.ticks}
+                self.send("reply", call_id=frame.fields["call_id"], value=value)
+        self.woken.set()
+
+    async def loop(self) -> None:
+        while True:
+            if not self.waiting and not self.running:
+                self.woken.clear()
+                await self.woken.wait()
+            self.admit()
+            for row in list(self.running):
+                self.step(row)
+            self.ticks += 1
+            self.send("heartbeat", ticks=self.ticks)
+            await self.writer.drain()
+            await asyncio.sleep(self.options.step_s)
+
+    def admit(self) -> None:
+        """Lets jobs into the batch while it has rows, a larger one alone."""
+        while self.waiting:
+            used = sum(row.request.rows for row in self.running)
+            if used and used + self.waiting[0].request.rows > self.options.max_rows:
+                return
+            row = self.waiting.pop(0)
+            if self.does(row, "early"):
+                self.die(signal.SIGKILL)
+            self.note("started", row.job_id)
+            self.send("started", job_id=row.job_id)
+            self.running.append(row)
+
+    def step(self, row: Row) -> None:
+        if row.is_cancelled:
+            self.end(row, "failed", error="GenerationCancelledError", message="It was cancelled.")
+            return
+        if self.does(row, "hold") and not (self.state / "go").exists():
+            return
+        row.step += 1
+        if row.step == 2:
+            self.misbehave(row)
+            if row not in self.running:
+                return
+        total = row.request.steps_to_run
+        self.send("progress", job_id=row.job_id, step=row.step, total=total)
+        if row.step >= total:
+            self.deliver(row)
+
+    def misbehave(self, row: Row) -> None:
+        if self.does(row, "crash"):
+            self.die(signal.SIGKILL)
+        elif self.does(row, "segv"):
+            self.die(signal.SIGSEGV)
+        elif self.does(row, "exit"):
+            self.note("died", row.job_id)
+            os._exit(0)
+        elif self.does(row, "hang"):
+            time.sleep(3600)
+        elif self.does(row, "stop"):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif self.does(row, "garbage"):
+            self.writer.write(b"\xff" * 64)
+        elif self.does(row, "nonsense"):
+            self.send("progress", job_id=row.job_id, step="many")
+        elif self.does(row, "cut"):
+            self.writer.write(protocol.encode("heartbeat", {"ticks": 1})[:-3])
+            self.writer.close()
+            os._exit(0)
+        elif self.does(row, "hangup"):
+            self.connection.shutdown(socket.SHUT_RDWR)
+            time.sleep(3600)
+        elif self.does(row, "fail"):
+            self.end(row, "failed", error="GenerationError", message="It did not work.")
+        elif self.does(row, "short"):
+            self.end(row, "done", seconds=0.1, warnings=[], receipt={})
+
+    def deliver(self, row: Row) -> None:
+        request = row.request
+        for index in range(request.num_images):
+            fields = {"index": index, "seed": request.seed_of(index)}
+            size = {"width": request.width, "height": request.height}
+            self.send("picture", draw(request, index), job_id=row.job_id, **fields, **size)
+            if self.does(row, "partial"):
+                self.die(signal.SIGKILL)
+        if self.does(row, "last"):
+            self.die(signal.SIGKILL)
+        receipt = {"pid": os.getpid(), "images": len(row.images)}
+        seconds = time.monotonic() - row.began
+        self.end(row, "done", seconds=seconds, warnings=[], receipt=receipt)
+
+    def end(self, row: Row, kind: str, **fields: Any) -> None:
+        self.note(kind, row.job_id)
+        self.send(kind, job_id=row.job_id, **fields)
+        self.running.remove(row)
+
+    def does(self, row: Row, fault: str) -> bool:
+        """Whether the job's prompt asks for the fault, now."""
+        words = row.request.prompt.split()
+        if f"engine:{fault}-once" in words:
+            marker = self.state / f"{row.job_id}.{fault}"
+            if marker.exists():
+                return False
+            marker.touch()
+            return True
+        return f"engine:{fault}" in words
+
+    def die(self, number: signal.Signals) -> NoReturn:
+        self.note("died")
+        # What was written before must reach the other side, as it would from a real process.
+        self.connection.setblocking(True)
+        os.kill(os.getpid(), number)
+        raise SystemExit(1)
+
+    def send(self, kind: str, *blobs: bytes, **fields: Any) -> None:
+        self.writer.write(protocol.encode(kind, fields, blobs))
+
+    def note(self, *words: str) -> None:
+        with (self.state / "log").open("a") as log:
+            print(os.getpid(), *words, file=log)
+
+
+def draw(request: GenerationRequest, index: int) -> bytes:
+    """Returns a PNG that depends on seed and prompt: two colours, so it is no black picture."""
+    seed = request.seed_of(index) + sum(request.prompt.encode())
+    colour = (seed % 251, seed // 251 % 251, 200)
+    picture = Image.new("RGB", (request.width, request.height), colour)
+    picture.paste((255, 255, 255), (0, 0, request.width // 2, request.height // 2))
+    metadata = PngImagePlugin.PngInfo()
+    metadata.add_text("parameters", f"{request.prompt}\nSeed: {request.seed_of(index)}")
+    file = io.BytesIO()
+    picture.save(file, "PNG", pnginfo=metadata)
+    return file.getvalue()
+
+
+def info_of(options: argparse.Namespace) -> EngineInfo:
+    return EngineInfo(
+        model=options.model,
+        model_hash="0123456789",
+        family="sd15",
+        native_size=64,
+        size_multiple=8,
+        max_side=1024,
+        samplers=tuple(Sampler),
+        default_sampler=Sampler.EULER_A,
+        default_steps=4,
+        default_guidance_scale=5.0,
+        max_rows=options.max_rows,
+        device="cpu",
+        device_name="CPU",
+        dtype="float32",
+        memory_bytes=1,
+        versions={"faulty": "1"},
+    )
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--step-s", type=float, default=0.002)
+    parser.add_argument("--loading", type=int, default=0, help="frames before it is ready")
+    parser.add_argument("--load-s", type=float, default=0.0, help="pause before each of them")
+    parser.add_argument("--max-rows", type=int, default=8)
+    parser.add_argument("--model", default="faulty")
+    parser.add_argument("--fatal", action="store_true", help="the model cannot be loaded")
+    parser.add_argument("--never-ready", action="store_true")
+    parser.add_argument("--stderr", default="", help="printed at the start")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    fd = int(os.environ[ENGINE_FD_VARIABLE])
+    asyncio.run(FaultyEngine(parse(), socket.socket(fileno=fd)).run())

@@ -43,7 +43,7 @@ async def retry(interaction: discord.Interaction, press: Press) -> None:
     private = _is_private(interaction)
 
     async def order() -> Order:
-        job = await desk.jobs.get(press.job_id)
+        job = await desk.parts.jobs.get(press.job_id)
         submission = job.submission
         return Order(
             job.request,
@@ -70,9 +70,9 @@ async def delete(interaction: discord.Interaction, press: Press) -> None:
     desk = desk_of(interaction)
 
     async def work() -> None:
-        job = await desk.jobs.get(press.job_id)
+        job = await desk.parts.jobs.get(press.job_id)
         _check_owner(interaction, job)
-        await desk.history.delete_pictures(press.job_id)
+        await desk.parts.history.delete_pictures(press.job_id)
 
     await _answer.in_time(interaction, work(), ephemeral=True)
     # Only now the message: one that is left over can be deleted again, a picture could not be.
@@ -90,9 +90,9 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
     desk = desk_of(interaction)
 
     async def work() -> tuple[Job, bool]:
-        job = await desk.jobs.get(press.job_id)
+        job = await desk.parts.jobs.get(press.job_id)
         _check_owner(interaction, job)
-        is_cancelled = await desk.queue.cancel(job.id)
+        is_cancelled = await desk.parts.queue.cancel(job.id)
         if is_cancelled:
             await desk.board.release(job.id)  # the answer to this press is the line's last edit
         return job, is_cancelled
@@ -136,7 +136,7 @@ ACTIONS: dict[str, Action] = {
 
 
 async def _generation(desk: Desk, job_id: str) -> Generation:
-    generation = await desk.history.get(job_id)
+    generation = await desk.parts.history.get(job_id)
     if generation.deleted_at is not None:
         raise UnknownJobError(WAS_DELETED)
     return generation

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable
 
 import aiohttp
 import discord
@@ -19,17 +18,9 @@ from cogs import _actions, _errors
 from cogs._board import Board, Pace
 from cogs._buttons import JobButton
 from cogs._delivery import Delivery, Patience
-from cogs._desk import Desk
+from cogs._desk import Desk, Parts
 from cogs._orders import Orders
-from engine.interfaces import Engine
-from engine.queue import JobQueue
 from engine.settings import Settings
-from engine.types import Limits, Submission
-from storage.facts import Facts
-from storage.history import History
-from storage.jobs import JobTable
-from storage.ledger import Ledger
-from storage.pictures import PictureFiles
 
 log = logging.getLogger(__name__)
 
@@ -47,21 +38,13 @@ class EaselBot(commands.AutoShardedBot):
     def __init__(
         self,
         *,
-        settings: Settings,
-        engine: Engine,
-        queue: JobQueue,
-        jobs: JobTable,
-        history: History,
-        pictures: PictureFiles,
-        ledger: Ledger,
-        facts: Facts,
-        limits: Callable[[Submission], Limits],
+        parts: Parts,
         pace: Pace | None = None,
         patience: Patience | None = None,
         shard_count: int | None = None,
     ) -> None:
         """Connects nothing yet; `pace` and `patience` are for the tests."""
-        use_endpoints(settings)
+        use_endpoints(parts.settings)
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,
@@ -74,32 +57,15 @@ class EaselBot(commands.AutoShardedBot):
             max_ratelimit_timeout=_MAX_RATELIMIT_TIMEOUT_S,
             shard_count=shard_count,
         )
-        self._facts = facts
+        self._facts = parts.facts
         self._logged_in = asyncio.Event()
-        board = Board(client=self, queue=queue, jobs=jobs, pace=pace)
+        board = Board(client=self, queue=parts.queue, jobs=parts.jobs, pace=pace)
         self.desk = Desk(
-            settings=settings,
-            engine=engine,
-            queue=queue,
-            jobs=jobs,
-            history=history,
-            pictures=pictures,
-            ledger=ledger,
-            limits=limits,
+            parts=parts,
             board=board,
-            orders=Orders(queue=queue, jobs=jobs, board=board),
+            orders=Orders(queue=parts.queue, jobs=parts.jobs, board=board),
         )
-        self._delivery = Delivery(
-            client=self,
-            queue=queue,
-            jobs=jobs,
-            history=history,
-            pictures=pictures,
-            ledger=ledger,
-            limits=limits,
-            board=board,
-            patience=patience,
-        )
+        self._delivery = Delivery(client=self, parts=parts, board=board, patience=patience)
 
     async def setup_hook(self) -> None:
         """Loads the commands and buttons, and tells Discord about commands that changed."""

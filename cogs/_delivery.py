@@ -19,14 +19,11 @@ import discord
 
 from cogs import _buttons, _errors, _parcel
 from cogs._board import Board
+from cogs._desk import Parts
 from cogs._parcel import Parcel
 from engine.errors import EngineError, RequestError
-from engine.queue import JobQueue
-from engine.types import Job, JobState, Limits, Submission
-from storage.history import History
-from storage.jobs import JobTable
-from storage.ledger import Ledger, Usage
-from storage.pictures import PictureFiles
+from engine.types import Job, JobState
+from storage.ledger import Usage
 
 log = logging.getLogger(__name__)
 
@@ -72,24 +69,14 @@ class Delivery:
         self,
         *,
         client: discord.Client,
-        queue: JobQueue,
-        jobs: JobTable,
-        history: History,
-        pictures: PictureFiles,
-        ledger: Ledger,
-        limits: Callable[[Submission], Limits],
+        parts: Parts,
         board: Board,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         patience: Patience | None = None,
     ) -> None:
         """`now` must agree with the clock of the store."""
         self._client = client
-        self._queue = queue
-        self._jobs = jobs
-        self._history = history
-        self._pictures = pictures
-        self._ledger = ledger
-        self._limits = limits
+        self._parts = parts
         self._board = board
         self._now = now
         self._patience = patience or Patience()
@@ -98,7 +85,7 @@ class Delivery:
     async def run(self) -> None:
         """Delivers until cancelled. A job that waits for Discord holds up no other one."""
         async with asyncio.TaskGroup() as group:
-            async for job in self._queue.finished():
+            async for job in self._parts.queue.finished():
                 group.create_task(self._deliver(job), name=f"delivery of {job.id}")
 
     async def _deliver(self, job: Job) -> None:
@@ -115,28 +102,30 @@ class Delivery:
         await self._board.answered(job.submission.origin)
         parcel = await self._pack(job)
         if parcel is None:  # the pictures were deleted before they could be sent
-            await self._jobs.mark_delivered(job.id, None)
+            await self._parts.jobs.mark_delivered(job.id, None)
             await self._board.remove(job)
             return
-        previous = await self._jobs.begin_sending(job.id)
+        previous = await self._parts.jobs.begin_sending(job.id)
         message_id, replaces_line = await self._send(parcel, previous)
-        await self._jobs.mark_delivered(job.id, message_id)
+        await self._parts.jobs.mark_delivered(job.id, message_id)
         if message_id is None:
             log.warning("Job %s has no place to be delivered to, kept for /history", job.id)
-        fresh = await self._jobs.get(job.id)  # the status line's id may be newer than the event
+        fresh = await self._parts.jobs.get(
+            job.id
+        )  # the status line's id may be newer than the event
         await self._board.remove(fresh, keep_message=replaces_line)
 
     async def _pack(self, job: Job) -> Parcel | None:
         if job.state is not JobState.RENDERED:
             return _parcel.failure(job)
-        generation = await self._history.get(job.id)
+        generation = await self._parts.history.get(job.id)
         if generation.deleted_at is not None or not generation.pictures:
             return None
         return _parcel.result(job, generation, await self._usage(job))
 
     async def _usage(self, job: Job) -> Usage | None:
         try:
-            return await self._ledger.usage(job.owner_id, self._limits(job.submission))
+            return await self._parts.ledger.usage(job.owner_id, self._parts.limits)
         except EngineError as error:
             log.warning("Usage of the owner of job %s is not known: %s", job.id, error)
             return None
@@ -173,7 +162,7 @@ class Delivery:
                 async with self._sending, line.lock:
                     message = await interaction.edit_original_response(
                         content=parcel.content,
-                        attachments=await parcel.files(self._pictures, limit),
+                        attachments=await parcel.files(self._parts.pictures, limit),
                         view=parcel.view(),
                         allowed_mentions=parcel.mentions(),
                     )
@@ -221,7 +210,7 @@ class Delivery:
                 async with self._sending:
                     message = await channel.send(
                         parcel.content,
-                        files=await parcel.files(self._pictures, limit),
+                        files=await parcel.files(self._parts.pictures, limit),
                         view=parcel.view(),
                         nonce=parcel.nonce,
                         allowed_mentions=parcel.mentions(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -12,7 +11,8 @@ from engine.errors import EngineDiedError
 from engine.interfaces import Engine
 from engine.queue import JobQueue
 from engine.settings import Settings
-from engine.types import EngineInfo, Limits, Submission
+from engine.types import EngineInfo, Limits
+from storage.facts import Facts
 from storage.history import History
 from storage.jobs import JobTable
 from storage.ledger import Ledger
@@ -23,18 +23,51 @@ if TYPE_CHECKING:
     from cogs._orders import Orders
 
 
+class Parts(Protocol):
+    """What the bot is built from, see `cli.parts`."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this process."""
+
+    @property
+    def limits(self) -> Limits:
+        """What a person may have waiting and use up."""
+
+    @property
+    def engine(self) -> Engine:
+        """For what it says of itself; jobs go through the queue."""
+
+    @property
+    def queue(self) -> JobQueue:
+        """The one entrance for jobs."""
+
+    @property
+    def jobs(self) -> JobTable:
+        """The stored jobs."""
+
+    @property
+    def history(self) -> History:
+        """The finished ones."""
+
+    @property
+    def pictures(self) -> PictureFiles:
+        """Their files."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What people have used up."""
+
+    @property
+    def facts(self) -> Facts:
+        """What Discord was told before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The parts behind every command; built once by `EaselBot`."""
+    """What stands behind every command and button; built once by `EaselBot`."""
 
-    settings: Settings
-    engine: Engine
-    queue: JobQueue
-    jobs: JobTable
-    history: History
-    pictures: PictureFiles
-    ledger: Ledger
-    limits: Callable[[Submission], Limits]
+    parts: Parts
     board: Board
     orders: Orders
 
@@ -44,7 +77,7 @@ class Desk:
         Raises:
             EngineDiedError: Nothing is known of the engine yet.
         """
-        info = self.engine.info
+        info = self.parts.engine.info
         if info is None:
             raise EngineDiedError("no handshake yet")
         return info

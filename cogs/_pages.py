@@ -33,7 +33,7 @@ class Page:
 
 async def history(desk: Desk, owner_id: int, before: str | None = None) -> Page:
     """Returns the newest pictures of a person, or those before one of them."""
-    found = await desk.history.recent(owner_id, limit=_PAGE + 1, before=before)
+    found = await desk.parts.history.recent(owner_id, limit=_PAGE + 1, before=before)
     shown = found[:_PAGE]
     if not shown:
         nothing = NO_HISTORY if before is None else NO_OLDER
@@ -48,7 +48,7 @@ async def history(desk: Desk, owner_id: int, before: str | None = None) -> Page:
 async def history_choices(desk: Desk, owner_id: int, typed: str) -> list[Choice[str]]:
     """Returns the person's newest pictures whose prompt or id contains what was typed."""
     wanted = typed.strip().casefold()
-    found = await desk.history.recent(owner_id, limit=_SEARCHED)
+    found = await desk.parts.history.recent(owner_id, limit=_SEARCHED)
     return [
         Choice(name=_choice(one.request.prompt, one.id), value=one.id)
         for one in found
@@ -58,9 +58,9 @@ async def history_choices(desk: Desk, owner_id: int, typed: str) -> list[Choice[
 
 async def waiting(desk: Desk, owner_id: int) -> Page:
     """Returns a person's waiting and running jobs, and how long the line is."""
-    jobs = await desk.jobs.waiting_of(owner_id)
-    places = {place.job_id: place for place in desk.queue.waiting()}
-    state = desk.queue.engine_state
+    jobs = await desk.parts.jobs.waiting_of(owner_id)
+    places = {place.job_id: place for place in desk.parts.queue.waiting()}
+    state = desk.parts.queue.engine_state
     lines = [_job_line(job, places.get(job.id)) for job in jobs] or [NO_JOBS]
     embed = discord.Embed(title="Your jobs", description="\n".join(lines))
     everybody = f"{len(places)} waiting in all" if len(places) != 1 else "1 waiting in all"
@@ -75,7 +75,7 @@ async def waiting_choices(desk: Desk, owner_id: int, typed: str) -> list[Choice[
     wanted = typed.strip().casefold()
     return [
         Choice(name=_choice(job.request.prompt, job.id), value=job.id)
-        for job in await desk.jobs.waiting_of(owner_id)
+        for job in await desk.parts.jobs.waiting_of(owner_id)
         if wanted in job.id or wanted in job.request.prompt.casefold()
     ][:_MAX_CHOICES]
 

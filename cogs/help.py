@@ -95,7 +95,7 @@ class Help(commands.Cog):
                 return START
 
     def _options(self) -> str:
-        info = self._desk.engine.info
+        info = self._desk.parts.engine.info
         if info is None:
             return OPTIONS_UNKNOWN
         return OPTIONS.format(
@@ -110,7 +110,7 @@ class Help(commands.Cog):
         )
 
     def _limits(self) -> str:
-        settings = self._desk.settings
+        settings = self._desk.parts.settings
         per_minute = f", start {settings.per_minute} in a minute" if settings.per_minute else ""
         daily = (
             f", and make as much as {settings.daily_allowance:g} standard pictures in 24 hours"

@@ -46,7 +46,7 @@ class History(
             files = await _parcel.files_of(
                 generation.id,
                 generation.pictures,
-                self._desk.pictures,
+                self._desk.parts.pictures,
                 interaction.filesize_limit,
                 alt_text=_text.plain(generation.request.prompt, _text.MAX_ALT_TEXT),
                 spoiler=generation.submission.destination.spoiler,
@@ -69,7 +69,7 @@ class History(
 
     async def _own(self, owner_id: int, id_: str) -> Generation:
         try:
-            generation = await self._desk.history.get(id_.strip().casefold())
+            generation = await self._desk.parts.history.get(id_.strip().casefold())
         except UnknownJobError as error:
             raise UnknownJobError(NOT_IN_HISTORY) from error
         if generation.submission.owner_id != owner_id:

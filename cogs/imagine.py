@@ -89,7 +89,7 @@ class Imagine(commands.Cog):
         request = _options.request_from(
             options,
             self._desk.info(),
-            default_negative_prompt=self._desk.settings.default_negative_prompt,
+            default_negative_prompt=self._desk.parts.settings.default_negative_prompt,
         )
         placed = Order(request, private=bool(private), spoiler=bool(spoiler))
 
@@ -100,12 +100,12 @@ class Imagine(commands.Cog):
 
     @imagine.autocomplete("model")
     async def _models(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
-        info = self._desk.engine.info
+        info = self._desk.parts.engine.info
         return _matching([info.model] if info is not None else [], current)
 
     @imagine.autocomplete("sampler")
     async def _samplers(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
-        info = self._desk.engine.info
+        info = self._desk.parts.engine.info
         return _matching([str(name) for name in info.samplers] if info is not None else [], current)
 
 

@@ -42,7 +42,7 @@ class Queue(commands.GroupCog, group_name="queue", group_description="Your waiti
 
         async def work() -> tuple[Job, bool]:
             found = await self._own(interaction.user.id, job)
-            return found, await self._desk.queue.cancel(found.id)
+            return found, await self._desk.parts.queue.cancel(found.id)
 
         found, is_cancelled = await _answer.in_time(interaction, work(), ephemeral=True)
         title = _text.shown(found.request.prompt, 300)
@@ -55,7 +55,7 @@ class Queue(commands.GroupCog, group_name="queue", group_description="Your waiti
 
     async def _own(self, owner_id: int, id_: str) -> Job:
         try:
-            job = await self._desk.jobs.get(id_.strip().casefold())
+            job = await self._desk.parts.jobs.get(id_.strip().casefold())
         except UnknownJobError as error:
             raise UnknownJobError(NOT_WAITING) from error
         if job.owner_id != owner_id:

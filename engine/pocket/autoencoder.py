@@ -20,6 +20,7 @@ from engine.pocket.scenes import SIZE, render, sample_scene
 CROP = 64
 WHOLE_FROM = 0.8  # of the samples; from here on whole pictures, a quarter as many
 KL_WEIGHT = 1e-3
+LATENT_NOISE = 0.06  # of latents whose standard deviation is 1
 
 
 def to_tensor(pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
@@ -47,19 +48,23 @@ def _whole(rng: Random, batch: int) -> torch.Tensor:
     return to_tensor([np.asarray(render(sample_scene(rng, c)).image) for c in categories])
 
 
+def picture_loss(error: torch.Tensor) -> torch.Tensor:
+    """L1 + MSE + half the L1 of the gradients: outlines weigh more than areas."""
+    slopes = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return error.abs().mean() + error.square().mean() + 0.5 * slopes
+
+
 def reconstruction_loss(
     vae: AutoencoderKL, pixels: torch.Tensor, noise: torch.Tensor
 ) -> torch.Tensor:
-    """L1 + MSE + half the L1 of the gradients + a little KL; outlines weigh more than areas."""
+    """The loss of a picture that went through the latents, and a little KL."""
     with torch.autocast(pixels.device.type, dtype=torch.bfloat16):
         posterior = vae.encode(pixels).latent_dist
         decoded = vae.decode(posterior.mean + posterior.std * noise).sample
     decoded = decoded.float()
-    error = decoded - pixels
-    slopes = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     mean, log_var = posterior.mean.float(), posterior.logvar.float()
     kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).mean()
-    return error.abs().mean() + error.square().mean() + 0.5 * slopes + KL_WEIGHT * kl
+    return picture_loss(decoded - pixels) + KL_WEIGHT * kl
 
 
 def train_autoencoder(worker: Worker, vae: AutoencoderKL, plan: Plan) -> None:
@@ -83,6 +88,38 @@ def train_autoencoder(worker: Worker, vae: AutoencoderKL, plan: Plan) -> None:
     train(worker, plan, state, loss_of, report)
     state.swap_average()
     normalise(vae, worker.device)
+
+
+def train_decoder(
+    worker: Worker, vae: AutoencoderKL, plan: Plan, latents: dict[str, torch.Tensor]
+) -> None:
+    """Goes on with the decoder alone: outlines get sharper while the U-Net's latents stay what they are.
+
+    The latents get a little noise, so that the decoder forgives the small errors of generated ones.
+    """
+    decoder = torch.nn.ModuleDict({"decoder": vae.decoder, "post": vae.post_quant_conv})
+    state = State(decoder, worker.work / "decoder.safetensors")
+
+    def loss_of(step: int, samples: int) -> tuple[torch.Tensor, int]:
+        rng = Random(f"{worker.seed}/decoder/{step}/{worker.rank}")
+        chosen, pictures = [], []
+        for category in rng.choices(CATEGORIES, (2, 2, 2, 1, 3), k=plan.batch):
+            place = rng.randrange(len(latents[category]))
+            scene = scene_of(worker.seed, category, worker.rank + place * worker.world)
+            chosen.append(latents[category][place])
+            pictures.append(np.asarray(render(scene).image))
+        z = torch.stack(chosen).float()
+        z += LATENT_NOISE * torch.randn(z.shape, generator=worker.generator(plan.stage, step))
+        pixels = to_tensor(pictures).to(worker.device)
+        with torch.autocast(worker.device.type, dtype=torch.bfloat16):
+            decoded = decoder["decoder"](decoder["post"](z.to(worker.device)))
+        return picture_loss(decoded.float() - pixels), plan.batch
+
+    def report(samples: int) -> None:
+        worker.say(f"decoder: {psnr(vae, worker.device):.1f} dB on new pictures")
+
+    train(worker, plan, state, loss_of, report)
+    state.swap_average()
 
 
 @torch.no_grad()

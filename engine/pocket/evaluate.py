@@ -19,6 +19,7 @@ from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
     UniPCMultistepScheduler,
 )
@@ -26,9 +27,10 @@ from PIL import Image
 
 from engine.pocket import MODEL_DIR
 from engine.pocket.captions import caption
+from engine.pocket.drawing import COLOURS
 from engine.pocket.objects import SHAPES, THINGS
-from engine.pocket.reading import Reading, halves, read
-from engine.pocket.scenes import Scene, sample_scene
+from engine.pocket.reading import Mask, Reading, halves, mask_of, read
+from engine.pocket.scenes import Item, Scene, render, sample_scene
 
 SCHEDULERS = {
     "ddim": (DDIMScheduler, {}),
@@ -138,15 +140,73 @@ def evaluate(
     return score(category, scenes, pictures, seconds)
 
 
+@dataclass(frozen=True)
+class RemixScore:
+    """How img2img treats a picture of one object when the prompt changes every colour."""
+
+    category: str
+    pictures: int
+    strength: float
+    overlap: float  # mean intersection over union of the old and the new object's area
+    overlap_of_prompt_alone: float
+    new_colours: float  # share of pictures whose object and background have the new colours
+
+
+def evaluate_remix(
+    pipe: StableDiffusionPipeline, count: int, steps: int, guidance: float, strength: float = 0.5
+) -> RemixScore:
+    """Redraws rendered objects in other colours at this strength and compares their places."""
+    scenes = held_out_scenes("single", count)
+    wanted = []
+    for i, scene in enumerate(scenes):
+        item, rng = scene.items[0], Random(f"remix/{i}")
+        others = [name for name in COLOURS if name not in (item.colour, scene.background)]
+        colour, background = rng.sample(others, 2)
+        wanted.append(Scene(background, (Item(item.kind, colour, item.x, item.y, item.r),)))
+    prompts = [
+        f"a {w.items[0].colour} {w.items[0].kind} on a {w.background} background" for w in wanted
+    ]
+    remix = StableDiffusionImg2ImgPipeline(**pipe.components)
+    remix.set_progress_bar_config(disable=True)
+    alone = list(draw(pipe, prompts, steps, guidance))
+    overlap = overlap_alone = 0.0
+    coloured = 0
+    for i, (scene, want) in enumerate(zip(scenes, wanted, strict=True)):
+        source = render(scene).image
+        picture = remix(
+            prompts[i],
+            image=source,
+            strength=strength,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=torch.Generator().manual_seed(i),
+        ).images[0]
+        place = mask_of(source)
+        overlap += _overlap(place, mask_of(picture))
+        overlap_alone += _overlap(place, mask_of(alone[i]))
+        reading = read(picture, SHAPES)
+        coloured += (reading.background, reading.colour) == (want.background, want.items[0].colour)
+    return RemixScore(
+        "remix", count, strength, overlap / count, overlap_alone / count, coloured / count
+    )
+
+
+def _overlap(first: Mask, second: Mask) -> float:
+    return float((first & second).sum() / max((first | second).sum(), 1))
+
+
 def main() -> None:
     """Reads the command line and prints the figures, one line of JSON for each category."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL_DIR)
     parser.add_argument("--count", type=int, default=64, help="pictures of each category")
-    parser.add_argument("--categories", nargs="+", default=list(KINDS_READ), choices=KINDS_READ)
+    parser.add_argument(
+        "--categories", nargs="+", default=list(KINDS_READ), choices=[*KINDS_READ, "remix"]
+    )
     parser.add_argument("--sampler", choices=SCHEDULERS, help="default: the model's own")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
+    parser.add_argument("--strength", type=float, default=0.5, help="of the remix")
     parser.add_argument("--sheet", type=Path, help="folder for contact sheets")
     given = parser.parse_args()
     pipe, settings = load(given.model, given.sampler)
@@ -155,7 +215,11 @@ def main() -> None:
     if given.sheet:
         given.sheet.mkdir(parents=True, exist_ok=True)
     for category in given.categories:
-        result = evaluate(pipe, category, given.count, steps, guidance, given.sheet)
+        result = (
+            evaluate_remix(pipe, given.count, steps, guidance, given.strength)
+            if category == "remix"
+            else evaluate(pipe, category, given.count, steps, guidance, given.sheet)
+        )
         print(
             json.dumps(
                 {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(result).items()}

@@ -23,6 +23,8 @@ from engine.pocket.parts import (
 )
 from engine.pocket.tokenizer import tokenizer_of
 
+VAE, SHARP_VAE = "vae-final.safetensors", "vae-sharp.safetensors"
+
 SETTINGS: dict[str, str | int | float] = {
     "name": "pocket",
     "default_steps": 20,
@@ -46,12 +48,18 @@ def load_part(module: torch.nn.Module, path: Path) -> None:
     module.load_state_dict(load_file(path))
 
 
+def load_vae(vae: torch.nn.Module, work: Path) -> None:
+    """Reads the autoencoder, with its sharpened decoder once there is one."""
+    sharp = work / SHARP_VAE
+    load_part(vae, sharp if sharp.exists() else work / VAE)
+
+
 def load_pipeline(work: Path, sizes: Sizes) -> StableDiffusionPipeline:
     """The model of the last checkpoint, with its averaged weights, in float32."""
     tokenizer = tokenizer_of(work)
     vae, unet = build_vae(sizes), build_unet(sizes)
     text_encoder = build_text_encoder(sizes, tokenizer)
-    load_part(vae, work / "vae-final.safetensors")
+    load_vae(vae, work)
     model = torch.nn.ModuleDict({"text_encoder": text_encoder, "unet": unet})
     with safe_open(work / "diffusion.safetensors", "pt") as file, torch.no_grad():
         for name, parameter in model.named_parameters():

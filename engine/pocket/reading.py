@@ -55,6 +55,12 @@ def background_of(pixels: Pixels) -> Pixels:
     return np.asarray(np.median(border, axis=0), dtype=np.float32)
 
 
+def mask_of(image: Image.Image) -> Mask:
+    """Where the object of a picture with a plain background is."""
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    return object_mask(pixels, background_of(pixels))
+
+
 def object_mask(pixels: Pixels, background: Pixels) -> Mask:
     """The largest connected area that differs from the background."""
     return largest_area(np.sqrt(np.square(pixels - background).sum(axis=-1)) > DIFFERENT)

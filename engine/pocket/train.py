@@ -1,6 +1,6 @@
 """Trains the pocket model from scratch: `python -m engine.pocket.train --work DIR`.
 
-Stages: tokenizer, autoencoder, latents, U-Net with text encoder. Each resumes from the work folder, so
+Stages: autoencoder, tokenizer, latents, U-Net with text encoder, decoder again. Each resumes from the work folder, so
 the command may be killed and given again. Two processes of one thread each are the fastest on two cores.
 """
 
@@ -20,7 +20,12 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch.nn import functional
 
 from engine.pocket import export
-from engine.pocket.autoencoder import encode_latents, load_latents, train_autoencoder
+from engine.pocket.autoencoder import (
+    encode_latents,
+    load_latents,
+    train_autoencoder,
+    train_decoder,
+)
 from engine.pocket.captions import caption
 from engine.pocket.data import CATEGORIES, COUNTS, FULL_MIX, PLAIN_MIX, scene_of
 from engine.pocket.loop import Plan, State, Worker, train
@@ -55,6 +60,7 @@ class Options:
     work: Path
     samples: int
     vae_samples: int
+    decoder_samples: int
     batch: int
     plain_until: float
     seed: int
@@ -64,7 +70,7 @@ class Options:
     sizes: Sizes
 
 
-def train_diffusion(worker: Worker, options: Options) -> None:
+def train_diffusion(worker: Worker, options: Options, latents: dict[str, torch.Tensor]) -> None:
     """Stage three: the U-Net and the text encoder learn to predict v from noisy latents and captions."""
     tokenizer = tokenizer_of(options.work)
     torch.manual_seed(options.seed)
@@ -76,7 +82,6 @@ def train_diffusion(worker: Worker, options: Options) -> None:
     ).to(worker.device)
     text_encoder, unet = model["text_encoder"], model["unet"]
     unet.set_attn_processor(AttnProcessor())
-    latents = load_latents(worker, options.counts)
     alpha_bar = build_scheduler().alphas_cumprod.to(worker.device)
     plan = Plan("unet", options.samples, options.batch, 1.2e-3, checkpoint_every=20_000)
 
@@ -108,7 +113,7 @@ def train_diffusion(worker: Worker, options: Options) -> None:
 
     def show(samples: int) -> None:
         vae = build_vae(options.sizes)
-        export.load_part(vae, worker.work / "vae-final.safetensors")
+        export.load_vae(vae, worker.work)
         pipe = StableDiffusionPipeline(
             vae.to(worker.device), text_encoder, tokenizer, unet, build_scheduler(),
             safety_checker=None, feature_extractor=None, requires_safety_checker=False,
@@ -134,7 +139,7 @@ def run(rank: int, options: Options, meeting_place: str) -> None:
             "gloo", init_method=f"file://{meeting_place}", rank=rank, world_size=options.world
         )
     worker = Worker(rank, options.world, options.work, torch.device(options.device), options.seed)
-    final_vae = options.work / "vae-final.safetensors"
+    final_vae = options.work / export.VAE
     torch.manual_seed(options.seed)
     vae = build_vae(options.sizes).to(worker.device)
     if final_vae.exists():
@@ -149,7 +154,12 @@ def run(rank: int, options: Options, meeting_place: str) -> None:
     if options.world > 1:
         dist.barrier()
     encode_latents(worker, vae, options.counts)
-    train_diffusion(worker, options)
+    latents = load_latents(worker, options.counts)
+    train_diffusion(worker, options, latents)
+    plan = Plan("decoder", options.decoder_samples, 4, 1e-3, checkpoint_every=8_000)
+    train_decoder(worker, vae, plan, latents)
+    if rank == 0:
+        export.save_part(vae, options.work / export.SHARP_VAE)
     if options.world > 1:
         dist.destroy_process_group()
 
@@ -175,6 +185,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="folder for the finished model (default: none)")
     parser.add_argument("--samples", type=int, default=400_000, help="for the U-Net")
+    parser.add_argument("--decoder-samples", type=int, default=40_000, help="pictures")
     parser.add_argument("--vae-samples", type=int, default=60_000, help="crops for the autoencoder")
     parser.add_argument(
         "--plain-until", type=float, default=0.7, help="share of plain objects first"
@@ -185,7 +196,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2026)
     given = parser.parse_args()
     options = Options(
-        given.work, given.samples, given.vae_samples, given.batch, given.plain_until, given.seed,
+        given.work, given.samples, given.vae_samples, given.decoder_samples, given.batch, given.plain_until, given.seed,
         given.processes, given.device, COUNTS, Sizes(),
     )  # fmt: skip
     train_all(options)

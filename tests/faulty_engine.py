@@ -70,7 +70,7 @@ class FaultyEngine:
         self.note("start")
         self.reader, self.writer = await asyncio.open_connection(sock=self.connection)
         if self.options.stderr:
-            print(self.options.stderr, file=sys.stderr, flush=True)
+            sys.stderr.write(self.options.stderr + "\n")
         for number in range(self.options.loading):
             await asyncio.sleep(self.options.load_s)
             self.send("loading", stage="loading", fraction=number / self.options.loading)
@@ -97,9 +97,8 @@ class FaultyEngine:
                 for row in [*self.waiting, *self.running]:
                     row.is_cancelled |= row.job_id == frame.fields["job_id"]
             case "stats":
-                if "hang" in frame.fields:
-                    self.note("asked to hang")
-                    time.sleep(3600)
+                if "die" in frame.fields:
+                    self.die(signal.SIGKILL)
                 value = {"pid": os.getpid(), "ticks": self.ticks}
                 self.send("reply", call_id=frame.fields["call_id"], value=value)
         self.woken.set()
@@ -216,7 +215,7 @@ class FaultyEngine:
 
     def note(self, *words: str) -> None:
         with (self.state / "log").open("a") as log:
-            print(os.getpid(), *words, file=log)
+            log.write(" ".join((str(os.getpid()), *words)) + "\n")
 
 
 def draw(request: GenerationRequest, index: int) -> bytes:

@@ -74,9 +74,9 @@ class PictureFiles:
         async with self._removing:
             yield [sha256 for sha256 in hashes if sha256 not in self._pins]
 
-    async def names(self, prefix: str) -> set[str]:
-        """Returns the file names of one two-digit folder, unfinished files (`*.tmp`) too."""
-        return await asyncio.to_thread(self._names, prefix)
+    async def names(self, first_digit: str) -> set[str]:
+        """Returns the file names that begin with a hex digit, unfinished files (`*.tmp`) too."""
+        return await asyncio.to_thread(self._names, first_digit)
 
     async def remove_names(self, names: Iterable[str]) -> None:
         """Removes files by name, as `names` gave them."""
@@ -87,11 +87,8 @@ class PictureFiles:
             raise UnknownJobError(_GONE)
         return self._root / sha256[:2] / sha256
 
-    def _names(self, prefix: str) -> set[str]:
-        try:
-            return {path.name for path in (self._root / prefix).iterdir()}
-        except FileNotFoundError:
-            return set()
+    def _names(self, first_digit: str) -> set[str]:
+        return {path.name for path in self._root.glob(f"{first_digit}[0-9a-f]/*")}
 
     def _remove_names(self, names: Iterable[str]) -> None:
         for name in names:

@@ -69,13 +69,12 @@ async def collect_garbage(db: Database, files: PictureFiles) -> int:
     removed = 0
     async with db.transaction() as tx:
         await tx.rows(f"DELETE FROM pictures WHERE {_UNUSED}")
-    for number in range(256):  # one folder at a time: a list of all of them may be long
-        prefix = f"{number:02x}"
+    for digit in "0123456789abcdef":  # in parts: a list of all pictures may be long
         rows = await db.rows(
-            "SELECT sha256 FROM pictures WHERE sha256 >= ? AND sha256 < ?", (prefix, prefix + "g")
+            "SELECT sha256 FROM pictures WHERE sha256 >= ? AND sha256 < ?", (digit, digit + "g")
         )
         known = {str(row["sha256"]) for row in rows}
-        there = await files.names(prefix)
+        there = await files.names(digit)
         if missing := known - there:
             log.error("%d picture files are missing, the first is %s", len(missing), min(missing))
         if orphans := there - known:

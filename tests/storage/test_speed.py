@@ -1,0 +1,70 @@
+"""Every query finds its rows by an index, however many jobs there were."""
+
+from __future__ import annotations
+
+import re
+
+from engine.types import JobState, Limits
+from tests.storage.samples import Store, a_request, a_result, a_submission
+
+# A partial index holds few rows: walking all of it is what it is for.
+ALLOWED_SCANS = re.compile(
+    r"SCAN (jobs USING (COVERING )?INDEX (jobs_waiting|jobs_undelivered)"
+    r"|wanted VIRTUAL TABLE|json_each VIRTUAL TABLE|chain|CONSTANT ROW|SUBQUERY|\(subquery)"
+)
+
+
+async def use_everything(store: Store) -> None:
+    limits = Limits(waiting=9, queue=99, daily=99, per_minute=99)
+
+    async def add(**fields: object) -> str:
+        submission = a_submission(**fields)  # type: ignore[arg-type]
+        return (await store.jobs.add(submission, cost=1, limits=limits))[0].id
+
+    first = await add()
+    await store.jobs.mark_running(first)
+    await store.jobs.add_attempt([first])
+    await store.jobs.unfinished()
+    await store.jobs.finish(first, a_result(first, b"1"))
+    [sha] = (await store.history.get(first)).pictures
+    request = a_request(init_image=sha, strength=0.5)
+    second = await add(parent_id=first, request=request)
+    await store.jobs.set_status_message(second, 1)
+    await store.jobs.finish(second, a_result(second, b"2"))
+    failed = await add(request=request)
+    await store.jobs.end(failed, JobState.FAILED)
+    await store.jobs.undelivered()
+    await store.jobs.begin_sending(second)
+    await store.jobs.mark_delivered(second, 5)
+    await store.jobs.get_many([first, second])
+    await store.jobs.waiting_of(1)
+    await store.ledger.usage(1, limits)
+    await store.history.by_message(5)
+    await store.history.set_message(second, 6)
+    await store.history.recent(1)
+    await store.history.recent(1, before=second)
+    await store.history.ancestors(second)
+    await store.history.children(first)
+    await store.history.delete_pictures(second)
+
+
+async def test_no_query_reads_a_whole_table(store: Store) -> None:
+    statements: set[str] = set()
+    connection = store.db._connection
+    await connection.set_trace_callback(statements.add)
+    await use_everything(store)
+    await connection.set_trace_callback(None)  # type: ignore[arg-type]
+    queries = [text for text in statements if re.match(r"\s*(SELECT|UPDATE|DELETE|WITH)", text)]
+    assert len(queries) > 25
+    plans = {
+        query: [row["detail"] for row in await store.db.rows(f"EXPLAIN QUERY PLAN {query}")]
+        for query in queries
+    }
+    for query, plan in plans.items():
+        for step in plan:
+            assert not step.startswith("SCAN") or ALLOWED_SCANS.match(step), query
+    recent = [plan for query, plan in plans.items() if "generations.owner_id = " in query]
+    assert len(recent) == 2
+    for plan in recent:  # a page is read in its order, whatever came before it
+        assert any("generations_recent" in step for step in plan)
+        assert not any("TEMP B-TREE" in step for step in plan)

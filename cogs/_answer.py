@@ -20,13 +20,7 @@ DEFER_AFTER_S = 1.0  # the rest of the 3 s is for Discord's own way to us and ba
 _T = TypeVar("_T")
 
 
-async def in_time(
-    interaction: discord.Interaction,
-    work: Awaitable[_T],
-    *,
-    ephemeral: bool,
-    defer_after_s: float = DEFER_AFTER_S,
-) -> _T:
+async def in_time(interaction: discord.Interaction, work: Awaitable[_T], *, ephemeral: bool) -> _T:
     """Returns the result of the work, or raises its error; defers the answer when it is slow.
 
     The work goes on when deferring fails: what was asked is done, only the answer is lost.
@@ -40,7 +34,7 @@ async def in_time(
 
     async with asyncio.TaskGroup() as group:
         task = group.create_task(settle())
-        done, _ = await asyncio.wait((task,), timeout=defer_after_s)
+        done, _ = await asyncio.wait((task,), timeout=DEFER_AFTER_S)
         if not done and not interaction.response.is_done():
             await _defer(interaction, ephemeral)
     result, error = task.result()

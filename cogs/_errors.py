@@ -163,10 +163,16 @@ async def say(interaction: discord.Interaction, text: str) -> None:
         if not interaction.response.is_done():
             await interaction.response.send_message(text, ephemeral=True)
             return
-        if interaction.response.type is discord.InteractionResponseType.deferred_channel_message:
-            # The first follow-up would only fill in the public "thinking" line.
-            await interaction.delete_original_response()
+        if (
+            interaction.response.type
+            is not discord.InteractionResponseType.deferred_channel_message
+        ):
+            await interaction.followup.send(text, ephemeral=True)
+            return
+        # The first follow-up fills in the "thinking" line, which everybody may see.
+        await interaction.edit_original_response(content=_text.ELLIPSIS)
         await interaction.followup.send(text, ephemeral=True)
+        await interaction.delete_original_response()
     except discord.HTTPException as error:
         if is_stale(error) or is_unreachable(error):
             log.info("%s: nobody left to answer (%s)", _doing(interaction), error)

@@ -65,7 +65,7 @@ class Imagine(commands.Cog):
         count: Range[int, 1, MAX_IMAGES] | None = None,
         seed: Range[int, 0, MAX_SEED] | None = None,
         steps: Range[int, 1, MAX_STEPS] | None = None,
-        guidance: Range[float, 0, MAX_GUIDANCE_SCALE] | None = None,
+        guidance: Range[float, 0.0, MAX_GUIDANCE_SCALE] | None = None,
         sampler: str | None = None,
         quality: str | None = None,
         private: bool = False,

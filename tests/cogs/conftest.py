@@ -1,0 +1,297 @@
+"""A real bot with real storage and queue and a scripted engine process, in a simulated Discord."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+from simcord.actors import MemberActor
+from simcord.builders import ChannelHandle, GuildHandle
+from simcord.env import Env
+
+from cogs._board import Pace
+from cogs._bot import EaselBot
+from cogs._delivery import Patience
+from engine.client import EngineClient
+from engine.errors import RequestError
+from engine.queue import JobQueue
+from engine.settings import Settings
+from engine.types import EngineReady, Limits
+from storage.database import Database
+from storage.facts import Facts
+from storage.history import History
+from storage.jobs import JobTable
+from storage.ledger import Ledger
+from storage.pictures import PictureFiles
+from tests.faulty_engine import info_of, parse
+
+SOON_S = 10.0
+ENGINE = Path(__file__).parents[1] / "faulty_engine.py"
+FAST = Pace(
+    running=0.01,
+    near=0.01,
+    far=0.01,
+    refresh=0.05,
+    adopt=0.05,
+    channel_edits=1000,
+    channel_period=1.0,
+)
+HASTY = Patience(first=0.01, longest=0.05)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The same as `cli.parts.Parts`; the cogs know neither."""
+
+    settings: Settings
+    limits: Limits
+    engine: EngineClient
+    queue: JobQueue
+    jobs: JobTable
+    history: History
+    pictures: PictureFiles
+    ledger: Ledger
+    facts: Facts
+
+
+class Requests(list[Any]):
+    """The record of REST calls, which wakes those who wait for something to happen."""
+
+    def __init__(self, changed: asyncio.Event) -> None:
+        super().__init__()
+        self._changed = changed
+
+    def append(self, request: Any) -> None:
+        super().append(request)
+        asyncio.get_running_loop().call_soon(self._changed.set)  # when it has been answered
+
+
+@dataclass
+class World:
+    """One server with a channel, Ann and Ben, and the bot."""
+
+    env: Env
+    parts: Parts
+    bot: EaselBot
+    state: Path
+    guild: GuildHandle
+    channel: ChannelHandle
+    ann: MemberActor
+    ben: MemberActor
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # anything in Discord
+    expected: list[type[BaseException]] = field(default_factory=list)  # errors besides refusals
+
+    def messages(self, channel: ChannelHandle | None = None) -> list[discord.Message]:
+        """What everybody sees in the channel, oldest first."""
+        return [m for m in (channel or self.channel).history() if not m.flags.ephemeral]
+
+    def results(self, channel: ChannelHandle | None = None) -> list[discord.Message]:
+        """Messages with a finished picture."""
+        return [m for m in self.messages(channel) if "Reroll" in labels(m)]
+
+    async def until(self, seen: Callable[[], Any], what: str = "") -> Any:
+        """Returns what `seen` returns as soon as that is true."""
+        try:
+            async with asyncio.timeout(SOON_S):
+                while not (found := seen()):
+                    self.changed.clear()
+                    await self.changed.wait()
+                return found
+        except TimeoutError:
+            raise AssertionError(
+                f"never: {what}; the channel has {[m.content for m in self.messages()]}"
+            ) from None
+
+    async def line(self, text: str) -> Any:
+        """Returns the newest message once it contains the text."""
+
+        def seen() -> discord.Message | None:
+            return next((m for m in reversed(self.messages()) if text in m.content), None)
+
+        return await self.until(seen, f"a message with {text!r}")
+
+    async def gone(self, message: Any) -> None:
+        """Returns when the message was deleted."""
+        ids = {message.id}
+        await self.until(lambda: not ids & {m.id for m in self.messages()}, "a deleted message")
+
+    async def result(self, number: int = 1, channel: ChannelHandle | None = None) -> Any:
+        """Returns the newest finished picture once there are so many and no status lines."""
+
+        def seen() -> list[discord.Message]:
+            found = self.results(channel)
+            rest = [m for m in self.messages(channel) if set(labels(m)) & {"Cancel", "Stop"}]
+            return found if len(found) == number and not rest else []
+
+        return (await self.until(seen, f"{number} results"))[-1]
+
+    def go(self) -> None:
+        """Lets jobs with `engine:hold` go on."""
+        (self.state / "go").touch()
+
+
+def labels(message: Any) -> list[str]:
+    """The labels of a message's buttons."""
+    rows = message.components
+    buttons: Iterable[Any] = [
+        child
+        for row in rows
+        for child in (row["components"] if isinstance(row, dict) else row.children)
+    ]
+    return [b["label"] if isinstance(b, dict) else b.label for b in buttons]
+
+
+def settings_for(tmp_path: Path, *engine: str, **fields: Any) -> Settings:
+    """Settings with the scripted engine; `engine` are its options."""
+    state = tmp_path / "engine"
+    state.mkdir(exist_ok=True)
+    command = (sys.executable, str(ENGINE), "--state", str(state), *engine)
+    return Settings(data_dir=tmp_path / "data", engine_command=command, model="pocket", **fields)
+
+
+@asynccontextmanager
+async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
+    """Opens storage and runs engine and queue."""
+    limits = Limits(
+        waiting=settings.max_waiting_per_person,
+        queue=settings.max_queue_length,
+        daily=settings.daily_allowance,
+        per_minute=settings.per_minute,
+    )
+    async with Database.open(settings.data_dir) as database:
+        pictures = PictureFiles(settings.data_dir / "pictures")
+        jobs = JobTable(database, pictures)
+        engine = EngineClient(settings, info_of(parse(["--state", "unused"])))
+        queue = JobQueue(store=jobs, engine=engine, limits=lambda _: limits, pace=(1000, 1.0))
+        parts = Parts(
+            settings=settings,
+            limits=limits,
+            engine=engine,
+            queue=queue,
+            jobs=jobs,
+            history=History(database, pictures),
+            pictures=pictures,
+            ledger=Ledger(database),
+            facts=Facts(database),
+        )
+        async with running(engine.run(), queue.run()):
+            yield parts
+
+
+@asynccontextmanager
+async def running(*work: Awaitable[None]) -> AsyncIterator[None]:
+    """Runs endless tasks for the length of the body."""
+
+    async def endless(one: Awaitable[None]) -> None:
+        await one
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(endless(one)) for one in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@asynccontextmanager
+async def world_of(settings: Settings, *, ready: bool = True) -> AsyncIterator[World]:
+    """Opens everything. The bot's own tasks run outside of simcord's view: they never settle."""
+    async with parts_of(settings) as parts:
+        bot = EaselBot(parts=parts, pace=FAST, patience=HASTY, shard_count=1)
+        async with discord_with(bot) as env, serving(env, bot):
+            guild = env.create_guild()
+            everyone = discord.Permissions(
+                view_channel=True,
+                send_messages=True,
+                attach_files=True,
+                read_message_history=True,
+                use_application_commands=True,
+                send_messages_in_threads=True,
+                create_public_threads=True,
+            )
+            guild._guild.everyone_role.permissions = everyone.value
+            channel = guild.create_text_channel("pictures")
+            world = World(
+                env=env,
+                parts=parts,
+                bot=bot,
+                state=settings.data_dir.parent / "engine",
+                guild=guild,
+                channel=channel,
+                ann=guild.add_member(env.create_user("ann")),
+                ben=guild.add_member(env.create_user("ben")),
+            )
+            env.backend.http_requests = Requests(world.changed)
+            if ready:
+                async with asyncio.timeout(SOON_S):
+                    async for state in parts.queue.engine_states():
+                        if isinstance(state, EngineReady):
+                            break
+            yield world
+            check_messages(world)
+            check_errors(world)
+
+
+@asynccontextmanager
+async def discord_with(bot: EaselBot) -> AsyncIterator[Env]:
+    env = Env(bot)
+    await env.start()
+    try:
+        yield env
+    finally:
+        await env.shutdown()
+
+
+@asynccontextmanager
+async def serving(env: Env, bot: EaselBot) -> AsyncIterator[None]:
+    """Runs the bot's own tasks with simcord's transport, but not as work that has to settle."""
+    async with asyncio.TaskGroup() as group:
+        with env.time_context():
+            task = group.create_task(bot.serve())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+def check_errors(world: World) -> None:
+    """Nothing was raised but refusals, which simcord sees on their way to becoming words."""
+    for error in world.env.errors:
+        cause = getattr(error, "original", error)
+        assert isinstance(cause, (RequestError, *world.expected)), repr(cause)
+
+
+def check_messages(world: World) -> None:
+    """Every message that the bot sent or edited pings at most one person: its owner."""
+    for request in world.env.http_requests:
+        body = request.json
+        if not isinstance(body, dict) or request.method not in ("POST", "PATCH"):
+            continue
+        data = body.get("data") or body
+        if "content" not in data or data["content"] is None:
+            continue
+        allowed = data.get("allowed_mentions")
+        assert allowed is not None, f"{request.method} {request.path} may ping anybody"
+        assert not allowed.get("parse"), allowed
+        assert not allowed.get("roles"), allowed
+        assert not allowed.get("replied_user"), allowed
+        users = allowed.get("users", [])
+        assert len(users) <= 1, allowed
+        assert all(f"<@{user}>" in data["content"] for user in users), data
+        assert len(data["content"]) <= 2000
+
+
+@pytest.fixture
+async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """The world; `@pytest.mark.parametrize("world", [...], indirect=True)` gives engine options."""
+    options: tuple[str, ...] = getattr(request, "param", ())
+    async with world_of(settings_for(tmp_path, *options)) as opened:
+        yield opened

@@ -88,6 +88,7 @@ def _message(discord: Playground, message: Message, answered: dict[int, Interact
         "is_ephemeral": message.is_ephemeral,
         "visible_to": viewer.display_name if viewer else None,
         "pings": [user.display_name for user in message.mentions],
+        "mention_everyone": message.mention_everyone,
         "allowed_mentions": message.allowed_mentions,
         "attachments": [_attachment(one) for one in message.attachments],
         "embeds": message.embeds,

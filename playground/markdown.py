@@ -68,9 +68,17 @@ class Markdown:
         self._users = users
         self._roles = roles or {}
         self._channels = channels or {}
+        self._everyone = False
 
-    def render(self, text: str, seen_at: float) -> str:
-        """HTML of a message whose reader looked at it at `seen_at` (for relative times)."""
+    def render(self, text: str, seen_at: float, *, everyone: bool = False) -> str:
+        """HTML of a message.
+
+        Args:
+            text: as written.
+            seen_at: when its reader looked at it, for relative times.
+            everyone: whether "@everyone" in it really notifies; otherwise it is plain text.
+        """
+        self._everyone = everyone
         parts = re.split(r"```(?:([\w+-]*)\n)?(.*?)```", text, flags=re.DOTALL)
         done = []
         for index in range(0, len(parts), 3):
@@ -155,7 +163,7 @@ class Markdown:
             "role": lambda value: _mention("@" + self._roles.get(value, "deleted-role")),
             "channel": lambda value: _mention("#" + self._channels.get(value, "unknown")),
             "command": lambda value: _mention("/" + value),
-            "everyone": _mention,
+            "everyone": lambda value: _mention(value) if self._everyone else value,
             "emoji": lambda value: html.escape(f":{value}:"),
             "url": lambda value: _link(value, value),
             "quiet": lambda value: _link(value, value),

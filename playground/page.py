@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 _GROUP_S = 7 * 60
 
+# Drawn here, since not every machine has a font with emoji.
+_EYE = (
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 5C6 5 2 12 2 12s4 7 10 7 10-7 10-7-4-7'
+    '-10-7zm0 11a4 4 0 1 1 0-8 4 4 0 0 1 0 8z"/></svg>'
+)
+_PICTURE = '<svg viewBox="0 0 24 24" aria-label="picture"><path d="M3 4h18v16H3zm2 13h14l-5-7-4 5-2-2z"/></svg>'
+_FILE = (
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M6 2h8l5 5v15H6zm7 1.5V8h4.5z"/></svg>'
+)
+
 
 def write_page(discord: Playground, out: Path, *, title: str = "Easel") -> Path:
     """Writes `index.html`, `conversation.json` and the files of living messages below `out`.
@@ -74,7 +84,7 @@ def shown(messages: list[Json]) -> list[Json]:
 
 
 def _channel_name(channel: Json) -> str:
-    sign = {"direct": "@", "thread": "🧵"}.get(channel["kind"], "#")
+    sign = {"direct": "@", "thread": "#"}.get(channel["kind"], "#")
     return f'<span class="sign">{sign}</span> {html.escape(channel["name"])}'
 
 
@@ -147,7 +157,7 @@ def _message(message: Json, markdown: Markdown, base: str, *, joined: bool) -> s
             f"{html.escape(author['name'])}</b>{tag}"
             f'<time datetime="{message["at"]}">{when:%H:%M}</time></div>'
         )
-    body = f'<div class="failed">⚠ {html.escape(message["content"])}</div>'
+    body = f'<div class="failed">{html.escape(message["content"])}</div>'
     if message["kind"] == "message":
         body = _body(message, markdown, base)
     return (
@@ -163,7 +173,9 @@ def _body(message: Json, markdown: Markdown, base: str) -> str:
         name = html.escape(message["author"]["name"])
         parts.append(f'<div class="thinking"><i></i><i></i><i></i> {name} is thinking…</div>')
     if message["content"]:
-        parts.append(f'<div class="text">{markdown.render(message["content"], seen_at)}</div>')
+        kind = "text edited" if message["edited_at"] else "text"
+        text = markdown.render(message["content"], seen_at, everyone=message["mention_everyone"])
+        parts.append(f'<div class="{kind}">{text}</div>')
     if message["edited_at"]:
         parts.append(_edits(message["edits"], markdown))
     parts.append(_gallery(message["attachments"], base))
@@ -178,7 +190,7 @@ def _body(message: Json, markdown: Markdown, base: str) -> str:
     if message["is_ephemeral"]:
         whom = html.escape(message["visible_to"] or "?")
         parts.append(
-            f'<div class="note">👁 Only you can see this <span>· as {whom} sees it</span></div>'
+            f'<div class="note">{_EYE} Only you can see this <span>· as {whom} sees it</span></div>'
         )
     return "".join(parts)
 
@@ -202,7 +214,7 @@ def _reply(target: Json, markdown: Markdown) -> str:
         return '<div class="above"><i>Original message was deleted</i></div>'
     text = html.escape(markdown.plain(target["content"])[:120])
     if target["has_picture"]:
-        text += " 🖼"
+        text += f" {_PICTURE}"
     name = html.escape(target["author"]["name"])
     return (
         f'<a class="above" href="#m{target["id"]}">{_avatar(target["author"], True)}'
@@ -242,8 +254,8 @@ def _gallery(attachments: list[Json], base: str) -> str:
         done = f'<div class="gallery n{min(len(pictures), 5)}">{cells}</div>'
     for one in files:
         done += (
-            f'<a class="file" href="{html.escape(base + one["file"], quote=True)}">📄 '
-            f"{html.escape(one['filename'])}<span>{_size(one['size'])}</span></a>"
+            f'<a class="file" href="{html.escape(base + one["file"], quote=True)}"><b>{_FILE} '
+            f"{html.escape(one['filename'])}</b><span>{_size(one['size'])}</span></a>"
         )
     return done
 
@@ -264,6 +276,8 @@ def _picture(picture: Json, base: str, *, alone: bool) -> str:
 
 
 def _size(size: int) -> str:
+    if size < 1024:
+        return f"{size} bytes"
     return f"{size / 1024:.1f} kB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MB"
 
 

@@ -5,7 +5,6 @@ Torch is imported only after its environment is set, and after the first frame w
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import signal
@@ -15,6 +14,7 @@ import sys
 from engine import protocol
 from engine.errors import ModelLoadError
 from engine.settings import ENGINE_FD_VARIABLE, EngineSettings
+from engine.types import MAX_IMAGES
 from engine.worker.link import Link
 
 log = logging.getLogger("engine.worker")
@@ -50,6 +50,12 @@ def main() -> int:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     try:
         return _run(link, settings)
+    except ImportError as error:
+        text = (
+            f"The engine's libraries are not complete: {error}. Install Easel's dependencies again."
+        )
+        link.send("fatal", {"error": ModelLoadError.__name__, "message": text})
+        raise
     except ModelLoadError as error:
         log.error("%s", error)
         link.send("fatal", {"error": type(error).__name__, "message": str(error)})
@@ -62,10 +68,11 @@ def _run(link: Link, settings: EngineSettings) -> int:
     link.send("loading", {"stage": "importing torch", "fraction": None})
     import torch
 
-    torch.set_grad_enabled(False)
+    torch.set_grad_enabled(False)  # of this thread, which alone calls the model
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     from engine.model_card import engine_info
+    from engine.worker import machine
     from engine.worker.denoise import DeviceLostError
     from engine.worker.loop import RowLoop
     from engine.worker.models import load_model
@@ -74,27 +81,32 @@ def _run(link: Link, settings: EngineSettings) -> int:
         link.send("loading", {"stage": stage, "fraction": fraction})
 
     model = load_model(settings, report)
+    report("measuring the speed", 0.95)
+    knee = settings.max_rows or machine.measure_knee(model)
     info = engine_info(
         model.card,
         model_hash=model.model_hash,
-        max_rows=settings.max_rows or 8,
+        max_rows=knee,
         device=str(model.device),
-        device_name="CPU",
+        device_name=machine.device_name(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
-        memory_bytes=0,
-        versions={n: importlib.metadata.version(n) for n in ("torch", "diffusers", "transformers")},
+        memory_bytes=machine.allocated_bytes(model.device) or machine.resident_bytes(),
+        versions=machine.versions(),
     )
     loop = RowLoop(
         model,
         info,
         link.send,
-        row_limit=info.max_rows,
+        # One job is never split unless the operator says so: its bits depend on the rows of its
+        # calls, and the measured knee may differ from start to start.
+        row_limit=settings.max_rows or max(knee, 2 * MAX_IMAGES),
         preview_interval_s=settings.preview_interval_s,
     )
     link.send("ready", {"info": protocol.pack(info)})
     try:
         loop.run(link.inbox)
     except DeviceLostError as error:
+        log.error("The GPU's context is lost: %s", error)
         link.send("fatal", {"error": "EngineDiedError", "message": str(error)})
         return EXIT_DEVICE_LOST
     return 0

@@ -19,52 +19,66 @@ class RowError(Exception):
 
     Attributes:
         row: Its place in the call.
-        is_out_of_memory: True when it did not fit, False when it is something else.
+        cause: What the U-Net raised.
     """
 
     def __init__(self, row: int, cause: Exception) -> None:
         """Keeps the row and what happened to it."""
         super().__init__(f"row {row}: {type(cause).__name__}: {cause}")
         self.row = row
-        self.is_out_of_memory = is_out_of_memory(cause)
+        self.cause = cause
 
 
-def predict(unet: Any, sample: Any, timesteps: Any, prompt_embeds: Any) -> tuple[Any, list[int]]:
-    """Calls the U-Net on all rows and returns its output and the number of rows of each row's call.
+class Predictor:
+    """Calls the U-Net, in smaller parts where one call does not fit into memory."""
 
-    A call that fails is halved until it fits, or until the row at fault is alone. Nothing outside is
-    changed before the output is complete, so a failed step can be taken again.
+    def __init__(self, unet: Any) -> None:
+        """Keeps the U-Net and, per latent size, the rows that are known to fit."""
+        self._unet = unet
+        self._fits: dict[tuple[int, ...], int] = {}
 
-    Args:
-        unet: The U-Net.
-        sample: (rows, C, h, w).
-        timesteps: (rows,), float32.
-        prompt_embeds: (rows, tokens, width).
+    def predict(self, sample: Any, timesteps: Any, prompt_embeds: Any) -> tuple[Any, list[int]]:
+        """Returns the U-Net's output for all rows, and for each row how many shared its call.
 
-    Raises:
-        RowError: One row fails even alone.
-        DeviceLostError: A CUDA error that is not about memory.
-    """
-    rows = len(sample)
-    try:
-        output = unet(sample, timesteps, encoder_hidden_states=prompt_embeds, return_dict=False)[0]
-        return output, [rows] * rows
-    except Exception as error:
-        raise_if_lost(error)
-        if rows == 1:
-            raise RowError(0, error) from error
-        log.warning("A U-Net call of %d rows failed, halving it: %s", rows, error)
-        # Fall out of the block: the exception holds the frames that hold the memory.
-    if sample.device.type == "cuda":
-        torch.cuda.empty_cache()
-    half = rows // 2
-    first, first_counts = predict(unet, sample[:half], timesteps[:half], prompt_embeds[:half])
-    try:
-        second, second_counts = predict(unet, sample[half:], timesteps[half:], prompt_embeds[half:])
-    except RowError as error:
-        error.row += half
-        raise
-    return torch.cat([first, second]), first_counts + second_counts
+        A call that fails is halved until it fits, or until the row at fault is alone. Nothing
+        outside is changed before the output is complete, so a failed step can be taken again.
+
+        Args:
+            sample: (rows, C, h, w).
+            timesteps: (rows,), float32.
+            prompt_embeds: (rows, tokens, width).
+
+        Raises:
+            RowError: One row fails even alone.
+            DeviceLostError: A CUDA error that is not about memory.
+        """
+        rows, *shape = sample.shape
+        if rows <= self._fits.get(tuple(shape), rows):
+            try:
+                output = self._unet(
+                    sample, timesteps, encoder_hidden_states=prompt_embeds, return_dict=False
+                )[0]
+                return output, [rows] * rows
+            except Exception as error:
+                raise_if_lost(error)
+                if rows == 1:
+                    raise RowError(0, error) from error
+                log.warning("A U-Net call of %d rows failed, halving it: %s", rows, error)
+                if is_out_of_memory(error):
+                    self._fits[tuple(shape)] = -(-rows // 2)
+                # Leave this block before freeing: the exception holds the frames that hold memory.
+            if sample.device.type == "cuda":
+                torch.cuda.empty_cache()
+        half = -(-rows // 2)
+        first, first_counts = self.predict(sample[:half], timesteps[:half], prompt_embeds[:half])
+        try:
+            second, second_counts = self.predict(
+                sample[half:], timesteps[half:], prompt_embeds[half:]
+            )
+        except RowError as error:
+            error.row += half
+            raise
+        return torch.cat([first, second]), first_counts + second_counts
 
 
 def is_out_of_memory(error: BaseException) -> bool:

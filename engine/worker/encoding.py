@@ -66,13 +66,12 @@ class Encoder:
             self._tasks.add(task)
         task.add_done_callback(self._forget)
 
-    def send_unless_ended(
-        self, job: JobRun, kind: str, fields: Mapping[str, Any], blobs: Sequence[bytes] = ()
-    ) -> None:
-        """Sends a frame of a job that has not ended yet."""
-        with self._lock:
+    def progress(self, job: JobRun, preview: bytes | None = None) -> None:
+        """Sends the job's newest state, unless it has ended."""
+        with self._lock:  # also keeps a late preview from sending an older step
             if not job.has_ended:
-                self._send(kind, {"job_id": job.job_id, **fields}, blobs)
+                fields = {"job_id": job.job_id, "step": job.steps_done, "total": job.steps_total}
+                self._send("progress", fields, [] if preview is None else [preview])
 
     def fail(self, job: JobRun, error: EngineError) -> None:
         """Ends the job with `failed`, unless it has ended already."""

@@ -29,7 +29,6 @@ class PictureRun:
         step: Steps done of this pass.
         is_second_pass: True from the moment that the first pass was decoded.
         row_counts: Run-length list [rows of the U-Net call, steps] for the receipt.
-        denoised: The newest guess of the finished latents, kept only while a preview is due.
     """
 
     job: JobRun
@@ -43,7 +42,6 @@ class PictureRun:
     step: int = 0
     is_second_pass: bool = False
     row_counts: list[list[int]] = field(default_factory=list)
-    denoised: Any = None
     step_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,7 +83,6 @@ class JobRun:
     negative_embeds: Any
     warnings: tuple[str, ...] = ()
     pictures: list[PictureRun] = field(default_factory=list)
-    finished: int = 0  # pictures that were decoded for the last time
     started_at: float = field(default_factory=time.monotonic)
     preview_at: float = 0.0
     has_ended: bool = False
@@ -101,17 +98,19 @@ class JobRun:
         return self.negative_embeds is not None
 
     @property
+    def wants_preview(self) -> bool:
+        """True when enough time has passed; the first step's guess is a blur, not worth a preview."""
+        return self.steps_done >= self.request.num_images and time.monotonic() >= self.preview_at
+
+    @property
     def steps_total(self) -> int:
         """Steps of all pictures, both passes."""
         return self.request.num_images * self.request.steps_to_run
 
     @property
     def steps_done(self) -> int:
-        """Steps of all pictures so far; all of them only when the last picture is decoded."""
-        done = sum(count for picture in self.pictures for _, count in picture.row_counts)
-        if self.finished == self.request.num_images:
-            return self.steps_total
-        return min(done, self.steps_total)
+        """Steps of all pictures so far."""
+        return sum(count for picture in self.pictures for _, count in picture.row_counts)
 
 
 def start_job(

@@ -6,6 +6,8 @@ import logging
 import queue
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -18,9 +20,9 @@ from engine.errors import (
 )
 from engine.protocol import Frame
 from engine.types import EngineInfo, GenerationRequest
-from engine.worker import pixels
-from engine.worker.denoise import RowError, is_out_of_memory, predict, raise_if_lost
-from engine.worker.encoding import Encoder, Send
+from engine.worker import machine, pixels, previews
+from engine.worker.denoise import Predictor, RowError, is_out_of_memory, raise_if_lost
+from engine.worker.encoding import Encoder, Send, failure
 from engine.worker.jobs import JobRun, PictureRun, start_job, start_second_pass
 from engine.worker.models import Model
 from engine.worker.text import PromptEncoder
@@ -28,10 +30,11 @@ from engine.worker.text import PromptEncoder
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
+RATE_WINDOW_S = 30.0
 
 
 class RowLoop:
-    """Runs all jobs. Everything here happens in one thread, between two ticks or in one."""
+    """Runs all jobs in one thread; only encoding and previews happen beside it."""
 
     def __init__(
         self,
@@ -42,32 +45,48 @@ class RowLoop:
         row_limit: int,
         preview_interval_s: float,
     ) -> None:
-        """`row_limit` bounds the rows of one U-Net call."""
+        """Prepares an empty loop.
+
+        Args:
+            model: The loaded model.
+            info: Its handshake.
+            send: Sends one frame to the bot.
+            row_limit: Most rows of one U-Net call.
+            preview_interval_s: Shortest time between two previews of a job.
+        """
+        self.encoder = Encoder(send, info)
         self._model = model
         self._info = info
         self._send = send
         self._row_limit = row_limit
         self._preview_interval_s = preview_interval_s
         self._prompts = PromptEncoder(model.tokenizer, model.text_encoder)
-        self.encoder = Encoder(send, info)
+        self._colours = previews.fit_colours(model)
+        self._predictor = Predictor(model.unet)
         self._running: list[PictureRun] = []
         self._decoding: deque[PictureRun] = deque()
         self._turns: dict[tuple[int, int], int] = {}  # size to the tick of its last step
+        self._recent: deque[tuple[float, int]] = deque(maxlen=1000)  # time and rows of each call
         self._ticks = 0
-        self._is_draining = False
         self._heartbeat_at = 0.0
+        self._is_draining = False
 
     @property
     def is_idle(self) -> bool:
         """True when no picture is being denoised or decoded."""
         return not self._running and not self._decoding
 
+    def jobs(self) -> list[JobRun]:
+        """Returns the jobs that are being denoised or decoded."""
+        return list(dict.fromkeys(p.job for p in [*self._running, *self._decoding]))
+
     def run(self, inbox: queue.SimpleQueue[Frame]) -> None:
-        """Runs until drained: jobs join, leave and are cancelled between two ticks."""
-        while not (self._is_draining and self.is_idle and self.encoder.is_idle):
+        """Runs until drained: between two ticks jobs join, leave and are cancelled."""
+        while not (self._is_draining and self.is_idle):
             while not inbox.empty() or (self.is_idle and not self._is_draining):
                 self.handle(inbox.get())
             self.tick()
+        self.encoder.drain()
 
     def tick(self) -> None:
         """One step of every picture of one resolution, then one picture decoded."""
@@ -77,51 +96,54 @@ class RowLoop:
             rows = guided + batch  # unconditional rows first, as in the stock pipelines
             inputs = {p: p.scheduler.scale_model_input(p.latents, p.timestep) for p in batch}
             embeds = [p.job.negative_embeds for p in guided] + [p.job.prompt_embeds for p in batch]
-            timesteps = torch.stack([p.timestep.float() for p in rows]).to(self._model.device)
+            timesteps = torch.stack([p.timestep.float() for p in rows])
             try:
-                output, counts = predict(
-                    self._model.unet,
+                output, counts = self._predictor.predict(
                     torch.cat([inputs[p] for p in rows]),  # (rows, C, h, w)
-                    timesteps,
+                    timesteps.to(self._model.device, non_blocking=True),  # (rows,)
                     torch.cat(embeds),  # (rows, tokens, width)
                 )
             except RowError as error:
-                self._fail_row(rows[error.row], error)
-                continue  # the others' state is unchanged: they take this step at the next tick
+                self._fail(rows[error.row].job, error.cause)
+                continue  # nobody's state has changed: the others take this step at the next tick
             unconditional = dict(zip(guided, output.split(1), strict=False))
-            for k, p in enumerate(batch, start=len(guided)):
-                eps = output[k : k + 1]
+            guesses: dict[JobRun, list[Any]] = {p.job: [] for p in batch if p.job.wants_preview}
+            for row, p in enumerate(batch, start=len(guided)):
+                eps = output[row : row + 1]
                 if p in unconditional:
                     eps = unconditional[p] + p.job.guidance_scale * (eps - unconditional[p])
+                if p.job in guesses:
+                    guess = previews.guess_denoised(p.scheduler, p.timestep, inputs[p], eps)
+                    guesses[p.job].append(guess)
                 p.latents = p.scheduler.step(
                     eps, p.timestep, p.latents, return_dict=False, **p.step_options
                 )[0]
                 p.step += 1
-                p.count_rows(counts[k])
-            self._report(batch)
+                p.count_rows(counts[row])
+            self._report(batch, len(rows), guesses)
         self._running = [p for p in self._running if not self._leaves(p)]
         if self._decoding:
             self._decode(self._decoding.popleft())
 
     def _batches(self) -> list[list[PictureRun]]:
-        """Returns the U-Net calls of this tick: the pictures of the size that waited longest.
+        """Returns this tick's U-Net calls: the pictures of the size whose last step is longest ago.
 
-        Jobs stay whole as long as they fit into a call.
+        A job's pictures stay together as long as they fit into one call.
         """
         if not self._running:
             return []
-        sizes = {picture.size for picture in self._running}
-        size = min(sizes, key=lambda s: self._turns.get(s, 0))
-        self._turns = {s: self._turns.get(s, 0) for s in sizes} | {size: self._ticks}
-        batches: list[list[PictureRun]] = []
-        free = 0
+        self._turns = {p.size: self._turns.get(p.size, 0) for p in self._running}
+        size = min(self._turns, key=lambda s: self._turns[s])
+        self._turns[size] = self._ticks
         jobs: dict[JobRun, list[PictureRun]] = {}
         for picture in self._running:
             if picture.size == size:
                 jobs.setdefault(picture.job, []).append(picture)
+        batches: list[list[PictureRun]] = [[]]
+        free = self._row_limit
         for job, pictures in jobs.items():
             rows = 2 if job.is_guided else 1
-            if rows * len(pictures) > free:
+            if rows * len(pictures) > free and batches[-1]:
                 batches.append([])
                 free = self._row_limit
             for picture in pictures:
@@ -132,7 +154,29 @@ class RowLoop:
                 free -= rows
         return batches
 
+    def _report(
+        self, batch: Sequence[PictureRun], rows: int, guesses: Mapping[JobRun, list[Any]]
+    ) -> None:
+        now = time.monotonic()
+        self._recent.append((now, rows))
+        for job in dict.fromkeys(p.job for p in batch):
+            self.encoder.progress(job)
+        for job, latents in guesses.items():
+            job.preview_at = now + self._preview_interval_s
+            self.encoder.run(self._preview, job, latents, batch[0].size)
+        self._beat(now)
+
+    def _preview(self, job: JobRun, latents: list[Any], size: tuple[int, int]) -> None:
+        """Runs beside the loop."""
+        self.encoder.progress(job, previews.jpeg(self._colours, latents, size))
+
+    def _beat(self, now: float) -> None:
+        if now >= self._heartbeat_at:
+            self._heartbeat_at = now + HEARTBEAT_S
+            self._send("heartbeat", {"ticks": self._ticks})
+
     def _leaves(self, picture: PictureRun) -> bool:
+        """Returns True when the picture has no step left to run, and queues it for the decoder."""
         if picture.job.has_ended:
             return True
         if picture.is_denoised:
@@ -154,8 +198,8 @@ class RowLoop:
         except Exception as error:
             self._fail(job, error)
             return
-        job.finished += 1
         self.encoder.add(picture, image)
+        self._beat(time.monotonic())
 
     def handle(self, frame: Frame) -> None:
         """Does what one frame from the bot says."""
@@ -166,6 +210,9 @@ class RowLoop:
                 for job in self.jobs():
                     if job.job_id == frame.fields["job_id"]:
                         self.encoder.fail(job, GenerationCancelledError("The job was cancelled."))
+            case "stats":
+                reply = {"call_id": frame.fields["call_id"], "value": self._stats()}
+                self._send("reply", reply)
             case "drain":
                 self._is_draining = True
             case _:
@@ -176,46 +223,41 @@ class RowLoop:
         try:
             request = protocol.unpack(GenerationRequest, frame.fields["request"])
             self._info.check(request)
-            images = dict(zip(frame.fields.get("images", ()), frame.blobs, strict=True))
+            images = dict(zip(frame.fields["images"], frame.blobs, strict=True))
             job = start_job(self._model, self._prompts, job_id, request, images)
         except Exception as error:
-            self._send_failed(job_id, error)
+            self._send("failed", failure(job_id, _as_engine_error(error)))
             return
         self._send("started", {"job_id": job_id})
         self._running += [picture for picture in job.pictures if not self._leaves(picture)]
 
-    def jobs(self) -> list[JobRun]:
-        """Returns the jobs that are being denoised or decoded."""
-        return list(dict.fromkeys(p.job for p in [*self._running, *self._decoding]))
+    def _fail(self, job: JobRun, error: Exception) -> None:
+        self.encoder.fail(job, _as_engine_error(error))
 
-    def _report(self, batch: list[PictureRun]) -> None:
-        for job in dict.fromkeys(p.job for p in batch):
-            self.encoder.send_unless_ended(
-                job, "progress", {"step": job.steps_done, "total": job.steps_total}
-            )
-        if time.monotonic() >= self._heartbeat_at:
-            self._heartbeat_at = time.monotonic() + HEARTBEAT_S
-            self._send("heartbeat", {"ticks": self._ticks})
+    def _stats(self) -> dict[str, Any]:
+        now = time.monotonic()
+        recent = [(at, rows) for at, rows in self._recent if at > now - RATE_WINDOW_S]
+        seconds = max(now - recent[0][0], 1e-3) if len(recent) > 1 else RATE_WINDOW_S
+        return {
+            "rss_bytes": machine.resident_bytes(),
+            "cuda_bytes": machine.allocated_bytes(self._model.device),
+            "jobs": len(self.jobs()),
+            "rows": sum(2 if p.job.is_guided else 1 for p in self._running),
+            "decoding": len(self._decoding),
+            "ticks": self._ticks,
+            "steps_per_s": round(len(recent) / seconds, 2),
+            "row_steps_per_s": round(sum(rows for _, rows in recent) / seconds, 2),
+        }
 
-    def _fail_row(self, picture: PictureRun, error: RowError) -> None:
-        self._fail(picture.job, error.__cause__ or error)
 
-    def _fail(self, job: JobRun, error: BaseException) -> None:
-        self.encoder.fail(job, self._as_engine_error(error))
-
-    def _send_failed(self, job_id: str, error: BaseException) -> None:
-        known = self._as_engine_error(error)
-        self._send(
-            "failed", {"job_id": job_id, "error": type(known).__name__, "message": str(known)}
+def _as_engine_error(error: Exception) -> EngineError:
+    """Returns what the owner of a job is told; a lost device is raised on."""
+    raise_if_lost(error)
+    if isinstance(error, EngineError):
+        return error
+    if is_out_of_memory(error):
+        return EngineOutOfMemoryError(
+            "The picture does not fit into the engine's memory. Ask for a smaller size."
         )
-
-    def _as_engine_error(self, error: BaseException) -> EngineError:
-        raise_if_lost(error)
-        if isinstance(error, EngineError):
-            return error
-        if is_out_of_memory(error):
-            return EngineOutOfMemoryError(
-                "The picture does not fit into the engine's memory. Ask for a smaller size."
-            )
-        log.error("A job failed.", exc_info=error)
-        return GenerationError("The engine failed on this job. The operator's log says why.")
+    log.error("A job failed.", exc_info=error)
+    return GenerationError("The engine failed on this job. The operator's log says why.")

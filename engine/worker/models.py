@@ -1,27 +1,36 @@
-"""Loading a model: a diffusers folder, a single .safetensors checkpoint or a hub id, and its hash."""
+"""Loading a model from a diffusers folder, a single .safetensors checkpoint or the hub."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.loaders.single_file_utils import (
+    create_diffusers_clip_model_from_ldm,
+    load_single_file_checkpoint,
+)
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from safetensors import SafetensorError
 from transformers.models.clip import CLIPTextModel, CLIPTokenizer
 
 from engine.errors import ModelLoadError
-from engine.model_card import ModelCard, local_path, read_card, resolve_source
+from engine.model_card import (
+    ModelCard,
+    card_of_hub_id,
+    local_path,
+    read_card,
+    read_folder,
+    resolve_source,
+)
 from engine.settings import EngineSettings
-
-log = logging.getLogger(__name__)
-
-Report = Callable[[str, float | None], None]  # stage, fraction
+from engine.worker import hub
+from engine.worker.hub import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +106,31 @@ def load_model(settings: EngineSettings, report: Report) -> Model:
     Raises:
         ModelLoadError: It is missing, damaged, or no model that this engine runs.
     """
-    source = resolve_source(settings)
     device, dtype = choose_device(settings)
+    source = resolve_source(settings)
     path = local_path(source)
     if path is None:
-        raise ModelLoadError(f"The model {source!r} is not here.")
-    card = read_card(path)
-    with ThreadPoolExecutor(1, "hash") as pool:
+        path = hub.download_model(source, settings.model_revision, report)
+        card = read_folder(path, name=card_of_hub_id(source).name)
+    else:
+        card = read_card(path)
+    with ThreadPoolExecutor(1, "hash") as pool:  # beside the loading; hashing needs no interpreter
         hashing = pool.submit(hash_weights, path)
-        parts = _load_folder(path, dtype, report)
-        report("moving the model to its device", None)
-        for part in (parts.text_encoder, parts.unet, parts.vae):
-            # Weights keep requires_grad: without it torch multiplies in another order (see
-            # `should_fold` in ATen), and pictures differ from the stock pipelines' in the last bits.
-            part.to(device).eval()
+        try:
+            if path.is_dir():
+                parts = _load_folder(path, dtype, report)
+            else:
+                parts = _load_checkpoint(path, card, dtype, report)
+            report("moving the model to its device", 0.9)
+            for part in (parts.text_encoder, parts.unet, parts.vae):
+                # Weights keep requires_grad: without it torch multiplies in another order (see
+                # `should_fold` in ATen), and pictures differ from the stock pipelines' in the
+                # last bits.
+                part.to(device).eval()
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise ModelLoadError(
+                f"The model {card.name} cannot be loaded: {_first_line(error)}"
+            ) from error
         return Model(
             card=card,
             model_hash=hashing.result(),
@@ -134,27 +154,72 @@ class _Parts:
 
 
 def _load_folder(folder: Path, dtype: Any, report: Report) -> _Parts:
-    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+    names = [path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")]
+    files = hub.choose_weights(names, prefer_fp16=dtype != torch.float32)
 
-    def load(cls: Any, subfolder: str, fraction: float, **options: Any) -> Any:
-        report(f"loading {subfolder}", fraction)
+    def load(cls: Any, part: str, fraction: float, **options: Any) -> Any:
+        report(f"loading the {part.replace('_', ' ')}", fraction)
+        is_fp16 = any(name.startswith(f"{part}/") and ".fp16" in name for name in files)
         return cls.from_pretrained(
-            folder, subfolder=subfolder, use_safetensors=True, local_files_only=True, **options
+            folder,
+            subfolder=part,
+            variant="fp16" if is_fp16 else None,
+            use_safetensors=True,
+            local_files_only=True,
+            **options,
         )
 
     return _Parts(
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        tokenizer=_load_tokenizer(folder),
         text_encoder=load(CLIPTextModel, "text_encoder", 0.0, dtype=dtype),
-        vae=load(AutoencoderKL, "vae", 0.2, torch_dtype=dtype),
-        unet=load(UNet2DConditionModel, "unet", 0.3, torch_dtype=dtype),
-        scheduler_config=DDIMScheduler.load_config(folder / "scheduler", local_files_only=True),
+        vae=load(AutoencoderKL, "vae", 0.15, torch_dtype=dtype),
+        unet=load(UNet2DConditionModel, "unet", 0.25, torch_dtype=dtype),
+        scheduler_config=_load_scheduler_config(folder),
     )
+
+
+def _load_checkpoint(path: Path, card: ModelCard, dtype: Any, report: Report) -> _Parts:
+    """Loads a single file; what it lacks (configuration, tokenizer) comes from beside it or the hub."""
+    configs = path.with_suffix("")
+    if not (configs / "model_index.json").is_file():
+        configs = hub.download_configs(card.family, report)
+    report(f"reading {path.name}", 0.0)
+    tensors = load_single_file_checkpoint(str(path), local_files_only=True)
+    options = {"config": str(configs), "torch_dtype": dtype, "local_files_only": True}
+    report("loading the text encoder", 0.1)
+    text_encoder = create_diffusers_clip_model_from_ldm(
+        CLIPTextModel, checkpoint=tensors, subfolder="text_encoder", **options
+    )
+    report("loading the vae", 0.2)
+    vae = AutoencoderKL.from_single_file(tensors, subfolder="vae", **options)
+    report("loading the unet", 0.3)
+    unet = UNet2DConditionModel.from_single_file(tensors, subfolder="unet", **options)
+    return _Parts(
+        tokenizer=_load_tokenizer(configs),
+        text_encoder=text_encoder,
+        vae=vae,
+        unet=unet,
+        scheduler_config=_load_scheduler_config(configs),
+    )
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+
+
+def _load_scheduler_config(folder: Path) -> Any:
+    return DDIMScheduler.load_config(folder / "scheduler", local_files_only=True)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def hash_weights(path: Path) -> str:
     """Returns A1111's "Model hash": the first 10 hex digits of the weights' sha256.
 
-    Of a checkpoint it is the whole file, as A1111 does; of a folder the U-Net's files.
+    Of a checkpoint it is the whole file, as in A1111; of a folder the U-Net's files.
     """
     files = sorted((path / "unet").glob("*.safetensors")) if path.is_dir() else [path]
     digest = hashlib.sha256()

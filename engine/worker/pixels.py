@@ -74,10 +74,15 @@ def to_image(pixels: Any) -> Image.Image:
     Raises:
         BrokenPictureError: It is one flat colour.
     """
-    values = (pixels * 0.5 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()[0]
-    levels = (values * 255).round().astype("uint8")  # (H, W, 3)
+    levels = to_levels(pixels[0].permute(1, 2, 0))
     if levels.std(axis=(0, 1)).max() < MIN_DEVIATION:
         raise BrokenPictureError(
             "The model gave one flat colour instead of a picture. Try another seed."
         )
     return Image.fromarray(levels)
+
+
+def to_levels(pixels: Any) -> Any:
+    """Returns pixels (H, W, 3) in [-1, 1] as a numpy array of grey levels, uint8."""
+    values = (pixels * 0.5 + 0.5).clamp(0, 1).cpu().float().numpy()
+    return (values * 255).round().astype("uint8")

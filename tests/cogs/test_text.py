@@ -1,0 +1,89 @@
+"""What people typed, made safe to show."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from cogs import _text
+
+PIECES = st.one_of(
+    st.characters(),
+    st.sampled_from("@<>*_~`|[]()#:\\-/\u200b\u202e\u2066\u200d\ufeff\u0301\n\t\ud800"),
+    st.sampled_from(
+        ["@everyone", "<@1>", "https://a.b", "discord.gg/x", "</a:1>", "\U0001f469\u200d\U0001f3a8"]
+    ),
+)
+HOSTILE = st.lists(PIECES, max_size=120).map("".join)
+
+
+def unescaped(text: str) -> str:
+    """The text as Discord shows it."""
+    return re.sub(r"\\([^0-9A-Za-z\s])", r"\1", text)
+
+
+@given(HOSTILE)
+def test_clean_text_is_one_visible_line(text: str) -> None:
+    cleaned = _text.clean(text)
+    assert "\n" not in cleaned
+    assert cleaned == cleaned.strip()
+    for character in cleaned:
+        assert unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp")
+        assert character in "\u200c\u200d" or unicodedata.category(character) != "Cf"
+    assert _text.clean(cleaned) == cleaned
+    cleaned.encode()
+
+
+@given(HOSTILE)
+def test_escaped_text_has_no_markup_of_its_own(text: str) -> None:
+    escaped = _text.escape(text)
+    bare = re.sub(r"\\[^0-9A-Za-z\s]", "", escaped)  # what Discord still reads as markup
+    assert not set(bare) & set("*_~`|<>[]()#@:\\")
+    assert "discord.gg" not in escaped.lower()
+    assert unescaped(escaped) == _text.clean(text)
+
+
+@given(HOSTILE, st.integers(1, 120))
+def test_cut_text_fits_and_is_a_beginning(text: str, limit: int) -> None:
+    shown = _text.shown(text, limit)
+    assert _text.length(shown) <= limit
+    begun = unescaped(shown).removesuffix("…").rstrip()
+    assert _text.clean(text).startswith(begun) or shown == ""
+    assert len(re.findall(r"\\+$", shown.removesuffix("…"))) == 0 or shown.endswith("\\\\")
+
+
+@given(HOSTILE)
+def test_code_cannot_leave_its_block(text: str) -> None:
+    assert "```" not in _text.code(text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("a red circle", "a red circle"),
+        ("@everyone", r"\@everyone"),
+        ("<@&5>", r"\<\@&5\>"),
+        ("**bold** __x__", r"\*\*bold\*\* \_\_x\_\_"),
+        ("[safe](https://bad.example)", r"\[safe\]\(https\://bad.example\)"),
+        ("join discord.gg/abc", r"join discord\.gg/abc"),
+        ("a\nb\r\n c", "a b c"),
+        ("gnp\u202eexe", "gnpexe"),
+        ("ev\u200beryone", "everyone"),
+        ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
+        ("\U0001f469\u200d\U0001f3a8", "\U0001f469\u200d\U0001f3a8"),
+        ("a\u200db", "ab"),
+        ("z" + "\u0301" * 50, "z" + "\u0301" * 4),
+        ("\u3164\u2800", ""),
+    ],
+)
+def test_escape(typed: str, shown: str) -> None:
+    assert _text.escape(typed) == shown
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 2000))
+def test_emoji_count_as_clients_count_them(number: int) -> None:
+    assert _text.length(_text.shown("😀" * number, 100)) <= 100

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from aiohttp import BodyPartReader, web
 
 from playground.errors import ApiError, Unauthorized
-from playground.faults import Fault, FaultHook, Limited, Refused, Reset, no_faults
+from playground.faults import Asked, Fault, FaultHook, Limited, Refused, Reset, no_faults
 from playground.messages import Upload
 from playground.model import Json
 from playground.ratelimits import RateLimits, Verdict
@@ -122,11 +122,12 @@ class Api:
             )
             if not verdict.passed:
                 return *_limited(verdict), call
-            fault = await self.faults(route.method, route.path, "before")
+            asked = Asked(route.method, route.path, call.path, call.body)
+            fault = await self.faults(asked, "before")
             if fault is not None:
                 return *_failed(fault), call
             answer = await route.handler(call)
-            fault = await self.faults(route.method, route.path, "after")
+            fault = await self.faults(asked, "after")
             if fault is not None:
                 return *_failed(fault), call
         except Unauthorized:

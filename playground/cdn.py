@@ -59,9 +59,9 @@ class Cdn:
         return attachment
 
     def remove(self, attachments: list[Attachment]) -> None:
-        """Makes the files' links answer 404; the bytes stay for the conversation page."""
+        """Makes the files' links answer 404."""
         for attachment in attachments:
-            attachment.gone = True
+            self._attachments.pop(attachment.id, None)
 
     def url(self, attachment: Attachment) -> str:
         """A link to the file, signed and valid for a day as Discord's are."""
@@ -83,7 +83,7 @@ class Cdn:
         gone = web.Response(status=404, text="This content is no longer available.")
         attachment = self._attachments.get(int(request.match_info["attachment_id"]))
         expires = request.query.get("ex", "")
-        if attachment is None or attachment.gone:
+        if attachment is None:
             return gone
         if attachment.filename != request.match_info["filename"]:
             return gone

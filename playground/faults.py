@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Phase = Literal["before", "after"]
 
@@ -40,11 +40,22 @@ class Refused:
 
 Fault = Status | Reset | Limited | Refused
 
-# Called with the method, the path template and the phase, for every REST request.
-FaultHook = Callable[[str, str, Phase], Awaitable[Fault | None]]
+
+@dataclass(frozen=True)
+class Asked:
+    """A REST request as a hook sees it: `path` is the template, `params` what stands in it."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    body: Any
 
 
-async def no_faults(method: str, path: str, phase: Phase) -> Fault | None:
+# Called twice for every REST request; it may also wait, to make Discord slow.
+FaultHook = Callable[[Asked, Phase], Awaitable[Fault | None]]
+
+
+async def no_faults(asked: Asked, phase: Phase) -> Fault | None:
     """Lets everything through."""
     return None
 
@@ -58,12 +69,17 @@ class FaultPlan:
     def plan(
         self, method: str, path: str, fault: Fault, *, phase: Phase = "before", times: int = 1
     ) -> None:
-        """Fails the next `times` requests whose path template matches the regex `path`."""
+        """Fails the next `times` requests whose path template matches the regex `path`.
+
+        Templates look like `/channels/{channel_id}/messages`; the first matching plan is used up
+        first.
+        """
         self._planned.append((method, re.compile(path), phase, fault, [times]))
 
-    async def __call__(self, method: str, path: str, phase: Phase) -> Fault | None:
-        for wanted, pattern, when, fault, left in self._planned:
-            if left[0] > 0 and (wanted, when) == (method, phase) and pattern.search(path):
+    async def __call__(self, asked: Asked, phase: Phase) -> Fault | None:
+        for method, pattern, when, fault, left in self._planned:
+            fits = (method, when) == (asked.method, phase) and pattern.search(asked.path)
+            if left[0] > 0 and fits:
                 left[0] -= 1
                 return fault
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import secrets
 import zlib
@@ -72,6 +73,18 @@ def _compressor(name: str | None) -> Callable[[bytes], bytes] | None:
     if name == "zlib-stream":
         stream = zlib.compressobj()
         return lambda data: stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH)
+    if name == "zstd-stream":
+        # discord.py asks for this wherever either module is there.
+        for module in ("compression.zstd", "zstandard"):
+            with suppress(ImportError):
+                zstd = importlib.import_module(module)
+                if module == "zstandard":
+                    chunker = zstd.ZstdCompressor().compressobj()
+                    block = zstd.COMPRESSOBJ_FLUSH_BLOCK
+                else:
+                    chunker = zstd.ZstdCompressor()
+                    block = zstd.ZstdCompressor.FLUSH_BLOCK
+                return lambda data: bytes(chunker.compress(data) + chunker.flush(block))
     raise ValueError(f"no compression is called {name!r}")
 
 
@@ -113,6 +126,7 @@ class Gateway:
         allowed_privileged: int,
         resume_window_s: float,
         heartbeat_interval_s: float,
+        application_flags: int,
     ) -> None:
         self._world = world
         self._payloads = payloads
@@ -121,6 +135,7 @@ class Gateway:
         self._allowed_privileged = allowed_privileged
         self._resume_window_s = resume_window_s
         self._heartbeat_interval_s = heartbeat_interval_s
+        self._application_flags = application_flags
         self.sessions: dict[str, Session] = {}
         self.url = ""
 
@@ -325,7 +340,10 @@ class Gateway:
                 "session_id": session.id,
                 "resume_gateway_url": self.url,
                 "shard": [number, count],
-                "application": {"id": str(self._world.application_id), "flags": 0},
+                "application": {
+                    "id": str(self._world.application_id),
+                    "flags": self._application_flags,
+                },
                 "private_channels": [],
             },
         )

@@ -127,7 +127,6 @@ class Attachment:
     width: int | None = None
     height: int | None = None
     ephemeral: bool = False
-    gone: bool = False
 
     @property
     def is_spoiler(self) -> bool:

@@ -18,7 +18,7 @@ from playground.interactions import (
 )
 from playground.invocation import Invocation
 from playground.messages import Upload
-from playground.model import DM, Channel, Json, Message, User, label_of
+from playground.model import DM, PUBLIC_THREAD, Channel, Json, Message, User, label_of
 from playground.options import File, Resolver, fill
 from playground.places import ChannelHandle
 from playground.validate import number
@@ -253,7 +253,8 @@ class Person:
             if reply_to.is_ephemeral:
                 raise ClientRefused("an ephemeral message cannot be replied to")
             self._see(reply_to)
-        self._may(channel, "send_messages", *(["attach_files"] if attachments else []))
+        sending = "send_messages_in_threads" if channel.type == PUBLIC_THREAD else "send_messages"
+        self._may(channel, sending, *(["attach_files"] if attachments else []))
         body: Json = {
             "content": content,
             "allowed_mentions": {"parse": ["users", "roles", "everyone"], "replied_user": ping},

@@ -66,6 +66,7 @@ class Playground:
         self.payloads = Payloads(self.world, self.cdn)
         self.commands = Commands(self.world)
         self.limits = RateLimits(self.clock, rate_limits)
+        flags = sum(_APPLICATION_FLAGS[name] for name in privileged_intents)
         self.gateway = Gateway(
             self.world,
             self.payloads,
@@ -74,6 +75,7 @@ class Playground:
             allowed_privileged=sum(INTENTS[name] for name in privileged_intents),
             resume_window_s=resume_window_s,
             heartbeat_interval_s=heartbeat_interval_s,
+            application_flags=flags,
         )
         self.messages = Messages(self.world, self.cdn, self.gateway, self.recorder)
         self.interactions = Interactions(
@@ -86,7 +88,7 @@ class Playground:
             self.gateway,
             self.commands,
             shards=shards,
-            flags=sum(_APPLICATION_FLAGS[name] for name in privileged_intents),
+            flags=flags,
         )
         self._channel_routes = MessageRoutes(
             self.world,

@@ -69,9 +69,10 @@ class Encoder:
     def progress(self, job: JobRun, preview: bytes | None = None) -> None:
         """Sends the job's newest state, unless it has ended."""
         with self._lock:  # also keeps a late preview from sending an older step
-            if not job.has_ended:
-                fields = {"job_id": job.job_id, "step": job.steps_done, "total": job.steps_total}
-                self._send("progress", fields, [] if preview is None else [preview])
+            fields = {"job_id": job.job_id, "step": job.steps_done, "total": job.steps_total}
+            if job.has_ended or (preview and job.steps_done == job.steps_total):
+                return  # the pictures themselves are there, or come next
+            self._send("progress", fields, [preview] if preview else [])
 
     def fail(self, job: JobRun, error: EngineError) -> None:
         """Ends the job with `failed`, unless it has ended already."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,34 @@ STOCK_SCHEDULERS: dict[Sampler, tuple[Any, dict[str, Any]]] = {
 }
 
 
+class WatchedUNet(torch.nn.Module):
+    """The real U-Net; remembers the rows of its calls and can be told to fail before some."""
+
+    def __init__(self, unet: Any) -> None:
+        super().__init__()
+        self.unet = unet
+        self.config = unet.config
+        self.rows: list[int] = []
+        self.fail: Callable[[Any, Any], Exception | None] = lambda sample, timesteps: None
+
+    def forward(self, sample: Any, timesteps: Any, **options: Any) -> Any:
+        self.rows.append(len(sample))
+        if (error := self.fail(sample, timesteps)) is not None:
+            raise error
+        return self.unet(sample, timesteps, **options)
+
+    def num_parameters(self) -> int:
+        return int(self.unet.num_parameters())
+
+
 class LocalEngine:
     """A loaded model and its loop; frames that it sends are kept in `frames`."""
 
     def __init__(self, folder: Path, *, row_limit: int = 64, **settings: Any) -> None:
         values = {"model": str(folder), "device": "cpu", "preview_interval_s": 1e6, **settings}
-        self.model: Model = load_model(EngineSettings(**values), lambda stage, fraction: None)
+        model = load_model(EngineSettings(**values), lambda stage, fraction: None)
+        self.unet = WatchedUNet(model.unet)
+        self.model: Model = dataclasses.replace(model, unet=self.unet)
         self.info: EngineInfo = engine_info(
             self.model.card,
             model_hash=self.model.model_hash,

@@ -49,7 +49,7 @@ class EngineProcess:
                     self.stages.append(frame.fields["stage"])
                 if frame.kind in kinds:
                     return frame
-                if frame.kind == "fatal":
+                if frame.kind == "fatal":  # and nobody asked for it
                     raise AssertionError(frame.fields)
         raise AssertionError(f"the engine ended before it sent {kinds}")
 

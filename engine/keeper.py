@@ -44,13 +44,13 @@ class JobKeeper:
         self._store = store
         self._retry_s = retry_s
         self._on_saved = on_saved
-        self._unsaved: set[str] = set()
+        self._unsaved = 0
         self._finished: asyncio.Queue[Job] = asyncio.Queue()
 
     @property
     def unsaved(self) -> int:
-        """Jobs that ended and that the store refused so far."""
-        return len(self._unsaved)
+        """Jobs that the engine is done with and the store is not."""
+        return self._unsaved
 
     async def unfinished(self) -> Sequence[Job]:
         """Returns the jobs to go on with, as soon as the store is in order."""
@@ -82,7 +82,12 @@ class JobKeeper:
             if isinstance(event, Started):
                 await self._mark_running(live.job.id)
             else:
-                return await self._conclude(live.job.id, event)
+                self._unsaved += 1
+                try:
+                    return await self._conclude(live.job.id, event)
+                finally:
+                    self._unsaved -= 1
+                    self._on_saved()
 
     async def count_death(self, job_ids: Sequence[str]) -> None:
         """Counts an engine death against its suspects."""
@@ -131,18 +136,12 @@ class JobKeeper:
             EngineError: The store's answer, not its trouble.
         """
         pause, longest = self._retry_s
-        try:
-            while True:
-                try:
-                    return await access()
-                except EngineError:
-                    raise
-                except Exception:
-                    _log.exception("The store failed (%s). Next try in %.1f s.", what, pause)
-                self._unsaved.add(what)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, longest)
-        finally:
-            if what in self._unsaved:
-                self._unsaved.remove(what)
-                self._on_saved()
+        while True:
+            try:
+                return await access()
+            except EngineError:
+                raise
+            except Exception:
+                _log.exception("The store failed (%s). Next try in %.1f s.", what, pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)

@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 EngineState = EngineLoading | EngineReady | EngineDied
 
-_MAX_UNSAVED = 4  # results that wait for the disk before no more are made
+_MAX_UNSAVED = 16  # jobs whose results wait for the disk, before no more are made
 _CANCELLED = "The job was cancelled."
 
 

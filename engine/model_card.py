@@ -63,6 +63,11 @@ def local_path(source: str) -> Path | None:
         ModelLoadError: It looks like a path and nothing is there, or it is a pickle.
     """
     if source == "pocket":
+        if not MODEL_DIR.is_dir():
+            raise ModelLoadError(
+                f"The pocket model is missing from this installation ({MODEL_DIR}). Install Easel "
+                "again, or set EASEL_MODEL to another model."
+            )
         return MODEL_DIR
     path = Path(source).expanduser()
     if path.suffix.lower() in PICKLE_SUFFIXES:
@@ -125,7 +130,7 @@ def read_checkpoint(path: Path) -> ModelCard:
     """Returns the card of a single .safetensors checkpoint, from the names in its header."""
     header = read_header(path)
     first = header.get("model.diffusion_model.input_blocks.0.0.weight")
-    if first is None:
+    if first is None or len(first["shape"]) != 4:
         raise _wrong_family(
             path.name, "no complete Stable Diffusion checkpoint (it may be a LoRA or a VAE)"
         )
@@ -150,15 +155,15 @@ def read_header(path: Path) -> dict[str, Any]:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > MAX_HEADER_BYTES:
                 raise ValueError(f"a header of {length:,} bytes")
-            header = json.loads(file.read(length))
+            header = dict(json.loads(file.read(length)))
         header.pop("__metadata__", None)
         if not all(isinstance(tensor.get("shape"), list) for tensor in header.values()):
             raise ValueError("a tensor without a shape")
-    except (OSError, ValueError, AttributeError, struct.error) as error:
+    except (OSError, ValueError, TypeError, AttributeError, struct.error) as error:
         raise ModelLoadError(
             f"{path} is no .safetensors file, or it is damaged ({error}). Download it again."
         ) from error
-    return dict(header)
+    return header
 
 
 def card_of_hub_id(source: str) -> ModelCard:

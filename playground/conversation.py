@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from playground import pictures
-from playground.interactions import Interaction
+from playground.interactions import AUTOCOMPLETE, Interaction, is_hidden_from
 from playground.model import DM, PUBLIC_THREAD, Attachment, Channel, Json, Message, User
 
 if TYPE_CHECKING:
@@ -17,29 +17,55 @@ def conversation(discord: Playground, title: str = "Conversation") -> Json:
 
     Pictures are named by `file`, a path below the page's folder; `write_page` puts them there.
     """
-    world = discord.world
-    answered = {one.id: one for one in discord.interactions.all.values()}
     channels = []
-    for channel in list(world.channels.values()):
-        entries = [_message(discord, one, answered) for one in list(channel.messages.values())]
-        entries += [
-            _failure(discord, one)
-            for one in answered.values()
-            if one.channel is channel and one.state == "failed"
-        ]
-        entries.sort(key=lambda entry: int(entry["id"]))
-        if entries:
-            channels.append(_channel(discord, channel) | {"messages": entries})
-    guilds = list(world.guilds.values())
+    for channel in list(discord.world.channels.values()):
+        listed = entries(discord, channel)
+        if listed:
+            channels.append(_channel(discord, channel) | {"messages": listed})
     return {
         "title": title,
-        "made_at": world.clock.iso(),
-        "bot": _user(world.bot),
+        "made_at": discord.world.clock.iso(),
+        "bot": _user(discord.world.bot),
+        **names(discord),
+        "channels": channels,
+    }
+
+
+def names(discord: Playground) -> Json:
+    """What ids in messages stand for."""
+    world = discord.world
+    guilds = list(world.guilds.values())
+    return {
         "users": {str(one.id): one.display_name for one in world.users.values()},
         "roles": {str(role.id): role.name for guild in guilds for role in guild.roles.values()},
         "channel_names": {str(one.id): one.name for one in world.channels.values()},
-        "channels": channels,
     }
+
+
+def entries(
+    discord: Playground, channel: Channel, *, viewer: User | None = None, last: int | None = None
+) -> list[Json]:
+    """The messages of a channel and its failed interactions, in order.
+
+    Args:
+        discord: the server.
+        channel: where.
+        viewer: leave out what is hidden from this person.
+        last: only the newest so many messages.
+    """
+    messages = list(channel.messages.values())[-(last or 0) :]
+    listed = [one for one in messages if viewer is None or not is_hidden_from(one, viewer.id)]
+    interactions = discord.interactions.all
+    found = [_message(discord, one, interactions) for one in listed]
+    oldest = messages[0].id if last and len(messages) == last else 0
+    found += [
+        _failure(discord, one)
+        for one in list(interactions.values())
+        if one.channel is channel and one.state == "failed" and one.id > oldest
+        if one.type != AUTOCOMPLETE
+        if viewer is None or one.user is viewer
+    ]
+    return sorted(found, key=lambda entry: int(entry["id"]))
 
 
 def picture_file(attachment: Attachment) -> str:

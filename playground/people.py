@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from playground import forms, permissions
+from playground import forms, rules
 from playground.commands import CHAT_INPUT, MESSAGE_MENU, USER_MENU
 from playground.errors import ApiError, ClientRefused
 from playground.gateway import INTENTS
@@ -14,11 +14,10 @@ from playground.interactions import (
     COMMAND,
     COMPONENT,
     MODAL_SUBMIT,
-    is_hidden_from,
 )
 from playground.invocation import Invocation
 from playground.messages import Upload
-from playground.model import DM, PUBLIC_THREAD, Channel, Json, Message, User, label_of
+from playground.model import PUBLIC_THREAD, Channel, Json, Message, User, label_of
 from playground.options import File, Resolver, fill
 from playground.places import ChannelHandle
 from playground.validate import number
@@ -32,6 +31,7 @@ class Person:
 
     def __init__(self, discord: Playground, user: User) -> None:
         self._discord = discord
+        self._world = discord.world
         self.user = user
         self.place: ChannelHandle | None = None
 
@@ -50,7 +50,7 @@ class Person:
     @property
     def dm(self) -> ChannelHandle:
         """The direct-message channel with the bot."""
-        return ChannelHandle(self._discord, self._discord.world.dm_with(self.user))
+        return ChannelHandle(self._discord, self._world.dm_with(self.user))
 
     def go(self, place: ChannelHandle) -> Person:
         """Looks at another channel from now on."""
@@ -84,7 +84,7 @@ class Person:
         """
         channel = self._channel(where)
         name, *path = command.split()
-        found = self._offered(CHAT_INPUT, name, channel, force=force)
+        found = rules.offered(self._discord, self.user, CHAT_INPUT, name, channel, force=force)
         resolver = self._resolver(channel, force=force)
         values = {**(options or {}), **more}
         data: Json = {
@@ -110,7 +110,7 @@ class Person:
         """Types into an option that completes itself; returns the suggestions."""
         channel = self._channel(where)
         name, *path = command.split()
-        found = self._offered(CHAT_INPUT, name, channel)
+        found = rules.offered(self._discord, self.user, CHAT_INPUT, name, channel)
         resolver = self._resolver(channel)
         values = {**(options or {}), **more, option: typed}
         data: Json = {
@@ -135,12 +135,12 @@ class Person:
         """Picks an entry of the Apps menu of a message or of a person."""
         if isinstance(target, Message):
             kind = MESSAGE_MENU
-            channel = self._discord.world.channels[target.channel_id]
-            self._see(target, force=force)
+            channel = self._world.channels[target.channel_id]
+            rules.require_visible(self._world, self.user, target, force=force)
         else:
             kind = USER_MENU
             channel = self._channel(where)
-        found = self._offered(kind, name, channel, force=force)
+        found = rules.offered(self._discord, self.user, kind, name, channel, force=force)
         resolver = self._resolver(channel, force=force)
         if isinstance(target, Message):
             target_id = resolver.add_message(target)
@@ -160,7 +160,9 @@ class Person:
         force: bool = False,
     ) -> Invocation:
         """Presses a button, found by its label (or emoji) or its `custom_id`."""
-        control = self._control(message, (2,), label, custom_id, force=force)
+        control = rules.control(
+            self._world, self.user, message, rules.BUTTON, label, custom_id, force=force
+        )
         if control.get("style") in (5, 6) and not force:
             raise ClientRefused(f"the button {label_of(control)!r} opens a link")
         data: Json = {
@@ -168,7 +170,7 @@ class Person:
             "component_type": 2,
             "id": control.get("id", 0),
         }
-        channel = self._discord.world.channels[message.channel_id]
+        channel = self._world.channels[message.channel_id]
         return self._invoke(
             COMPONENT, channel, data, None, text=f"[{label_of(control)}]", source=message
         )
@@ -182,8 +184,10 @@ class Person:
         force: bool = False,
     ) -> Invocation:
         """Picks values in a select, by their labels or values; the only one if not named."""
-        control = self._control(message, (3, 5, 6, 7, 8), label, custom_id, force=force)
-        channel = self._discord.world.channels[message.channel_id]
+        control = rules.control(
+            self._world, self.user, message, rules.SELECTS, label, custom_id, force=force
+        )
+        channel = self._world.channels[message.channel_id]
         resolver = self._resolver(channel, force=force)
         chosen = forms.pick(control, list(values), label_of(control), resolver)
         low, high = number(control, "min_values", 1), number(control, "max_values", 1)
@@ -246,15 +250,17 @@ class Person:
             ClientRefused: empty, too long, or not allowed here.
         """
         if where is None and reply_to is not None:
-            channel = self._discord.world.channels[reply_to.channel_id]
+            channel = self._world.channels[reply_to.channel_id]
         else:
             channel = self._channel(where)
         if reply_to is not None:
             if reply_to.is_ephemeral:
                 raise ClientRefused("an ephemeral message cannot be replied to")
-            self._see(reply_to)
+            rules.require_visible(self._world, self.user, reply_to)
         sending = "send_messages_in_threads" if channel.type == PUBLIC_THREAD else "send_messages"
-        self._may(channel, sending, *(["attach_files"] if attachments else []))
+        rules.require(
+            self._world, self.user, channel, sending, *(["attach_files"] if attachments else [])
+        )
         body: Json = {
             "content": content,
             "allowed_mentions": {"parse": ["users", "roles", "everyone"], "replied_user": ping},
@@ -278,7 +284,7 @@ class Person:
 
     async def react(self, message: Message, emoji: str) -> None:
         """Adds a reaction."""
-        self._see(message)
+        rules.require_visible(self._world, self.user, message)
         people = message.reactions.setdefault(emoji, [])
         if self.id in people:
             return
@@ -294,7 +300,7 @@ class Person:
         }
         guild = message.guild_id
         if guild is not None:
-            member = self._discord.world.guilds[guild].members[self.id]
+            member = self._world.guilds[guild].members[self.id]
             body |= {"guild_id": str(guild), "member": self._discord.payloads.member(member)}
         self._discord.gateway.dispatch(
             "MESSAGE_REACTION_ADD",
@@ -305,14 +311,14 @@ class Person:
         self._discord.recorder.add(
             "person", user=self.name, did="react", message=str(message.id), emoji=emoji
         )
-        self._discord.world.signals.notify(("channel", message.channel_id), message)
+        self._world.signals.notify(("channel", message.channel_id), message)
 
     async def delete(self, message: Message) -> None:
         """Deletes an own message, or another's with Manage Messages; dismisses an ephemeral one."""
-        channel = self._discord.world.channels[message.channel_id]
-        self._see(message)
+        channel = self._world.channels[message.channel_id]
+        rules.require_visible(self._world, self.user, message)
         if message.author is not self.user and not message.is_ephemeral:
-            self._may(channel, "manage_messages")
+            rules.require(self._world, self.user, channel, "manage_messages")
         self._discord.recorder.add("person", user=self.name, did="delete", message=str(message.id))
         self._discord.messages.delete(message)
 
@@ -326,83 +332,14 @@ class Person:
             raise ClientRefused(f"#{place.name} is gone")
         return place.channel
 
-    def _may(self, channel: Channel, *names: str) -> None:
-        value = self._discord.world.permissions_in(channel, self.id)
-        for name in ("view_channel", *names):
-            if not permissions.has(value, name):
-                raise ClientRefused(f"{self.name} lacks the permission {name} in #{channel.name}")
-
-    def _see(self, message: Message, *, force: bool = False) -> None:
-        if force:
-            return
-        if message.is_deleted:
-            raise ClientRefused("the message is deleted")
-        if is_hidden_from(message, self.id):
-            raise ClientRefused(f"{self.name} cannot see this ephemeral message")
-        self._may(self._discord.world.channels[message.channel_id])
-
-    def _offered(self, kind: int, name: str, channel: Channel, *, force: bool = False) -> Json:
-        """The command as this person's client offers it in this channel."""
-        world = self._discord.world
-        guild = world.guild_of(channel)
-        found = self._discord.commands.find(kind, name, channel.guild_id)
-        if found is None:
-            if force:
-                return {"id": str(world.new_id()), "name": name, "options": []}
-            raise ClientRefused(f"no command is called {name!r} here")
-        if force:
-            return found
-        self._may(channel, "use_application_commands")
-        contexts = found.get("contexts")
-        if contexts is not None and (1 if guild is None else 0) not in contexts:
-            raise ClientRefused(f"{name!r} is not offered in this kind of channel")
-        if guild is None and contexts is None and not found.get("dm_permission", True):
-            raise ClientRefused(f"{name!r} is not offered in direct messages")
-        if guild is not None and not guild.bot_installed and 1 not in found["integration_types"]:
-            raise ClientRefused(f"{name!r} is only offered where the bot is installed")
-        needed = found.get("default_member_permissions")
-        if guild is not None and needed is not None:
-            value = world.permissions_in(channel, self.id)
-            if value & int(needed) != int(needed) or (int(needed) == 0 and not value & 8):
-                raise ClientRefused(f"{name!r} is not offered to {self.name}")
-        if found["nsfw"] and not channel.nsfw and channel.type != DM:
-            raise ClientRefused(f"{name!r} is only offered in age-restricted channels")
-        return found
-
-    def _control(
-        self,
-        message: Message,
-        kinds: tuple[int, ...],
-        label: str | None,
-        custom_id: str | None,
-        *,
-        force: bool,
-    ) -> Json:
-        self._see(message, force=force)
-        for control in message.controls:
-            if control["type"] not in kinds:
-                continue
-            fits = (label is None or label_of(control) == label) and (
-                custom_id is None or control.get("custom_id") == custom_id
-            )
-            if fits and (label is not None or custom_id is not None or kinds != (2,)):
-                if control.get("disabled") and not force:
-                    raise ClientRefused(f"{label_of(control)!r} is disabled")
-                return control
-        if force and custom_id is not None:
-            return {"type": kinds[0], "custom_id": custom_id, "label": custom_id}
-        names = [label_of(one) for one in message.controls if one["type"] in kinds]
-        raise ClientRefused(f"the message has no {label or custom_id!r}, only {names}")
-
     def _resolver(self, channel: Channel, *, force: bool = False) -> Resolver:
-        world = self._discord.world
         return Resolver(
             self._discord.payloads,
             self._discord.cdn,
-            world.guild_of(channel),
+            self._world.guild_of(channel),
             channel,
             self.user,
-            world.upload_limit(channel),
+            self._world.upload_limit(channel),
             force=force,
         )
 
@@ -418,7 +355,7 @@ class Person:
     ) -> Invocation:
         if resolver is not None and resolver.resolved:
             data["resolved"] = resolver.resolved
-        guild = self._discord.world.guild_of(channel)
+        guild = self._world.guild_of(channel)
         if guild is not None:
             if self.id not in guild.members:
                 raise ClientRefused(f"{self.name} is not in {guild.name}")
@@ -429,7 +366,7 @@ class Person:
         interaction = self._discord.interactions.start(
             kind, self.user, channel, data, description=text, source=source
         )
-        return Invocation(self._discord.world, self._discord.interactions, interaction)
+        return Invocation(self._world, self._discord.interactions, interaction)
 
 
 def _typed(command: str, values: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
 from aiohttp import web
@@ -35,6 +35,7 @@ class Playground:
 
     Args:
         bot_name: the bot's name.
+        token: the bot's token; a random one if not given.
         port: where to listen; 0 takes a free port.
         privileged_intents: of "message_content", "guild_members" and "presences", those that are
             switched on for the bot as in Discord's developer portal; asking for others ends in
@@ -49,6 +50,7 @@ class Playground:
         self,
         *,
         bot_name: str = "Easel",
+        token: str | None = None,
         port: int = 0,
         privileged_intents: tuple[str, ...] = (),
         rate_limits: Mapping[str, Limit] | None = DEFAULT_LIMITS,
@@ -56,9 +58,7 @@ class Playground:
         resume_window_s: float = 120.0,
         heartbeat_interval_s: float = 41.25,
     ) -> None:
-        self.token = (
-            f"{secrets.token_urlsafe(18)}.{secrets.token_urlsafe(5)}.{secrets.token_urlsafe(28)}"
-        )
+        self.token = token or ".".join(secrets.token_urlsafe(size) for size in (18, 5, 28))
         self.clock = Clock()
         self.recorder = Recorder(self.clock)
         self.world = World(self.clock, bot_name)
@@ -119,8 +119,8 @@ class Playground:
         if self._api.bugs and error is None:
             raise ExceptionGroup("the loopback itself failed", self._api.bugs)
 
-    async def start(self, extra_routes: list[web.RouteDef] | None = None) -> None:
-        """Listens on 127.0.0.1."""
+    async def start(self, extra_routes: Iterable[web.RouteDef] = ()) -> None:
+        """Listens on 127.0.0.1; the operator's console adds its own routes."""
         app = web.Application(client_max_size=128 * 1024 * 1024)
         self._api.register(
             app,
@@ -133,7 +133,7 @@ class Playground:
         app.router.add_routes(self.cdn.routes())
         app.router.add_get("/gateway", self.gateway.handle)
         app.router.add_get("/gateway/", self.gateway.handle)
-        app.router.add_routes(extra_routes or [])
+        app.router.add_routes(extra_routes)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._wanted_port)

@@ -98,8 +98,9 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
         return job, is_cancelled
 
     job, is_cancelled = await _answer.in_time(interaction, work(), ephemeral=True)
-    if is_cancelled or job.state is JobState.CANCELLED:
-        face = _status.cancelled(job, interaction.user.id)
+    is_line = interaction.message is not None and interaction.message.id == job.status_message_id
+    if is_cancelled or (is_line and job.state is JobState.CANCELLED):
+        face = _status.cancelled(job, interaction.user.id if is_cancelled else None)
     else:
         await _errors.say(interaction, FINISHED)
         return

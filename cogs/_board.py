@@ -21,7 +21,7 @@ import discord
 from asyncio_throttle.throttler import Throttler
 
 from cogs import _buttons, _errors, _status
-from engine.errors import EngineError, RequestError
+from engine.errors import RequestError
 from engine.queue import JobQueue
 from engine.types import (
     GenerationFailed,
@@ -49,7 +49,7 @@ class Pace:
         near: Between two edits while the job is among the first three in line.
         far: The same further back, where little changes.
         refresh: Looks at the engine's state at least so often.
-        adopt: Between two looks for stored jobs that have a line but nobody to keep it.
+        retry: Before the database is asked again.
         channel_edits: Edits of all lines of a channel in `channel_period`.
     """
 
@@ -57,7 +57,7 @@ class Pace:
     near: float = 4.0
     far: float = 15.0
     refresh: float = 3.0
-    adopt: float = 3.0
+    retry: float = 5.0
     channel_edits: int = 4
     channel_period: float = 5.0
 
@@ -110,7 +110,6 @@ class Board:
         self._arrivals: asyncio.Queue[Line] = asyncio.Queue()
         self._answering: dict[str, asyncio.Event] = {}
         self._delivered: dict[str, None] = {}  # in order of delivery
-        self._examined: set[str] = set()
         self._throttlers: weakref.WeakValueDictionary[int, Throttler] = (
             weakref.WeakValueDictionary()
         )
@@ -118,7 +117,7 @@ class Board:
     async def run(self) -> None:
         """Keeps the lines until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._adopt_forever(), name="status lines of stored jobs")
+            group.create_task(self._adopt(), name="status lines of before the restart")
             while True:
                 line = await self._arrivals.get()
                 group.create_task(self._keep(line), name=f"status line of {line.job.id}")
@@ -375,22 +374,15 @@ class Board:
 
     # Lines of before the restart
 
-    async def _adopt_forever(self) -> None:
+    async def _adopt(self) -> None:
+        """Takes over the lines that the process before has left."""
         while True:
             try:
-                await self._adopt()
-            except EngineError as error:
-                log.warning("Status lines of stored jobs: %s", error)
+                stored = await self._jobs.with_status_line()
+                break
             except Exception:
-                log.exception("Status lines of stored jobs are not looked for this time")
-            await asyncio.sleep(self._pace.adopt)
-
-    async def _adopt(self) -> None:
-        waiting = {queued.job_id for queued in self._queue.waiting()}
-        self._examined &= waiting
-        new = [id_ for id_ in waiting if id_ not in self._examined and id_ not in self._lines]
-        for job in await self._jobs.get_many(new) if new else ():
-            self._examined.add(job.id)
-            is_private = job.submission.destination.private
-            if job.status_message_id and not is_private and job.id not in self._lines:
+                log.exception("Status lines of before the restart are not known yet")
+                await asyncio.sleep(self._pace.retry)
+        for job in stored:
+            if job.id not in self._lines and not job.submission.destination.private:
                 self.add(job, job.status_message_id)

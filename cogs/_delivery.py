@@ -168,7 +168,7 @@ class Delivery:
                     )
                 return message.id
             except discord.HTTPException as error:
-                if not isinstance(error, discord.DiscordServerError):
+                if error.status < 500:
                     log.info("Job %s: the private line cannot be edited: %s", job.id, error)
                     return None
                 log.info("Job %s not delivered yet: %r", job.id, error)
@@ -226,8 +226,9 @@ class Delivery:
             except discord.HTTPException as error:
                 if _errors.is_unreachable(error):
                     return None
-                if error.status == 429:
+                if error.status == 429 or error.status >= 500:
                     is_uncertain = True
+                    log.info("Job %s not delivered yet: %s", parcel.job.id, error)
                 elif parcel.pictures and _is_too_large(error) and limit > _LEAST_BYTES:
                     limit //= 2
                     continue

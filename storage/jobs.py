@@ -104,6 +104,14 @@ class JobTable:
             )
         return [job_from_row(row) for row in rows]
 
+    async def with_status_line(self) -> list[Job]:
+        """Returns the jobs that are not final and have a public status line, oldest first."""
+        rows = await self._db.rows(
+            "SELECT * FROM jobs INDEXED BY jobs_waiting WHERE state IN ('queued', 'running')"
+            " AND status_message_id IS NOT NULL ORDER BY number"
+        )
+        return [job_from_row(row) for row in rows]
+
     async def undelivered(self) -> Sequence[Job]:
         """Returns the rendered and failed jobs whose owner was not told yet, oldest first."""
         rows = await self._db.rows(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ FAST = Pace(
     near=0.01,
     far=0.01,
     refresh=0.05,
-    adopt=0.05,
+    retry=0.05,
     channel_edits=1000,
     channel_period=1.0,
 )
@@ -78,6 +78,8 @@ class World:
     """One server with a channel, Ann and Ben, and the bot."""
 
     env: Env
+    settings: Settings
+    process: AsyncExitStack
     parts: Parts
     bot: EaselBot
     state: Path
@@ -131,6 +133,29 @@ class World:
             return found if len(found) == number and not rest else []
 
         return (await self.until(seen, f"{number} results"))[-1]
+
+    async def engine_ready(self) -> None:
+        """Returns when the engine has loaded."""
+        async with asyncio.timeout(SOON_S):
+            async for state in self.parts.queue.engine_states():
+                if isinstance(state, EngineReady):
+                    return
+
+    async def stop(self) -> None:
+        """Ends the bot's process as a kill does: nothing is told to anybody."""
+        await self.process.aclose()
+
+    async def start(self) -> None:
+        """Starts a new process on the same data, in the same Discord."""
+        self.parts = await self.process.enter_async_context(parts_of(self.settings))
+        self.bot = bot_of(self.parts)
+        await self.env.restart_bot(self.bot)
+        await self.process.enter_async_context(serving(self.env, self.bot))
+
+    def moderator(self) -> MemberActor:
+        """A person who may manage messages."""
+        role = self.guild.create_role("mods", permissions=discord.Permissions(manage_messages=True))
+        return self.guild.add_member(self.env.create_user("mod"), roles=[role])
 
     def go(self) -> None:
         """Lets jobs with `engine:hold` go on."""
@@ -203,51 +228,50 @@ async def running(*work: Awaitable[None]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def world_of(settings: Settings, *, ready: bool = True) -> AsyncIterator[World]:
-    """Opens everything. The bot's own tasks run outside of simcord's view: they never settle."""
-    async with parts_of(settings) as parts:
-        bot = EaselBot(parts=parts, pace=FAST, patience=HASTY, shard_count=1)
-        async with discord_with(bot) as env, serving(env, bot):
-            guild = env.create_guild()
-            everyone = discord.Permissions(
-                view_channel=True,
-                send_messages=True,
-                attach_files=True,
-                read_message_history=True,
-                use_application_commands=True,
-                send_messages_in_threads=True,
-                create_public_threads=True,
-            )
-            guild._guild.everyone_role.permissions = everyone.value
-            channel = guild.create_text_channel("pictures")
-            world = World(
-                env=env,
-                parts=parts,
-                bot=bot,
-                state=settings.data_dir.parent / "engine",
-                guild=guild,
-                channel=channel,
-                ann=guild.add_member(env.create_user("ann")),
-                ben=guild.add_member(env.create_user("ben")),
-            )
-            env.backend.http_requests = Requests(world.changed)
-            if ready:
-                async with asyncio.timeout(SOON_S):
-                    async for state in parts.queue.engine_states():
-                        if isinstance(state, EngineReady):
-                            break
-            yield world
-            check_messages(world)
-            check_errors(world)
+    """Opens everything: the bot's process and, around it, a Discord with a few people."""
+    process = AsyncExitStack()
+    async with AsyncExitStack() as around:
+        parts = await process.enter_async_context(parts_of(settings))
+        bot = bot_of(parts)
+        env = Env(bot)
+        await env.start()
+        around.push_async_callback(env.shutdown)
+        around.push_async_callback(process.aclose)
+        await process.enter_async_context(serving(env, bot))
+        guild = env.create_guild()
+        everyone = discord.Permissions(
+            view_channel=True,
+            send_messages=True,
+            attach_files=True,
+            read_message_history=True,
+            use_application_commands=True,
+            send_messages_in_threads=True,
+            create_public_threads=True,
+        )
+        guild._guild.everyone_role.permissions = everyone.value
+        world = World(
+            env=env,
+            settings=settings,
+            process=process,
+            parts=parts,
+            bot=bot,
+            state=settings.data_dir.parent / "engine",
+            guild=guild,
+            channel=guild.create_text_channel("pictures"),
+            ann=guild.add_member(env.create_user("ann")),
+            ben=guild.add_member(env.create_user("ben")),
+        )
+        env.backend.http_requests = Requests(world.changed)
+        if ready:
+            await world.engine_ready()
+        yield world
+        check_messages(world)
+        check_errors(world)
 
 
-@asynccontextmanager
-async def discord_with(bot: EaselBot) -> AsyncIterator[Env]:
-    env = Env(bot)
-    await env.start()
-    try:
-        yield env
-    finally:
-        await env.shutdown()
+def bot_of(parts: Parts) -> EaselBot:
+    """A bot that does not wait long for anything."""
+    return EaselBot(parts=parts, pace=FAST, patience=HASTY, shard_count=1)
 
 
 @asynccontextmanager

@@ -1,0 +1,218 @@
+"""Results reach their owners exactly once, whatever fails on the way."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+from PIL import Image
+
+from cogs import _buttons, _parcel
+from engine.types import JobState
+from storage.jobs import JobTable
+from tests.cogs.conftest import World, labels, settings_for, world_of
+
+
+def sends(world: World) -> list[dict[str, Any]]:
+    """The bodies of all tries to send an ordinary message."""
+    return [
+        request.json
+        for request in world.env.http_requests
+        if request.method == "POST" and request.path.endswith("/messages")
+    ]
+
+
+async def held(world: World, **options: Any) -> str:
+    """A running job of Ann that waits for `go`; returns its id."""
+    await world.ann.slash(world.channel, "imagine", **({"prompt": "a cat engine:hold"} | options))
+    (job,) = await world.parts.jobs.waiting_of(world.ann.id)
+    return job.id
+
+
+async def test_failing_sends_are_repeated_with_the_same_nonce(world: World) -> None:
+    world.env.inject_error("POST", "/channels/*/messages", status=502, times=3)
+    await world.ann.slash(world.channel, "imagine", prompt="a cat")
+    await world.result()
+    (generation,) = await world.parts.history.recent(world.ann.id)
+    nonces = [body["nonce"] for body in sends(world)]
+    assert nonces == [f"{generation.id}:r"] * 4
+    assert all(body["enforce_nonce"] for body in sends(world))
+    assert len(nonces[0]) <= 25
+
+
+async def test_a_stuck_delivery_does_not_hold_up_others(world: World) -> None:
+    other = world.guild.create_text_channel("other")
+    path = f"/channels/{other.id}/messages"
+    world.env.inject_error("POST", path, status=503, times=None)
+    await world.ann.slash(other, "imagine", prompt="a cat")
+    await world.until(lambda: len(sends(world)) > 1, "several tries")
+    await world.ben.slash(world.channel, "imagine", prompt="a dog")
+    await world.result()
+    assert world.results(other) == []
+    world.env.backend.faults.clear()
+    await world.result(channel=other)
+
+
+async def test_closed_channel_leads_to_a_direct_message(world: World) -> None:
+    job_id = await held(world)
+    path = f"/channels/{world.channel.id}/messages"
+    world.env.inject_error("POST", path, status=403, code=50013, times=None)
+    world.go()
+    result = await world.result(channel=world.ann.user.dm_channel)
+    assert f"<@{world.ann.id}>" in result.content
+    await world.until(lambda: world.messages() == [], "the end of the status line")
+    assert (await world.parts.jobs.get(job_id)).result_message_id == result.id
+
+
+async def test_deleted_channel_leads_to_a_direct_message(world: World) -> None:
+    await held(world)
+    world.env.backend.delete_channel(world.channel.id)
+    world.go()
+    dm = world.ann.user.dm_channel
+    await world.until(lambda: world.results(dm), "a result by DM")
+
+
+async def test_closed_direct_messages_leave_the_picture_in_history(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = await held(world)
+    world.env.inject_error("POST", "/channels/*/messages", status=403, code=50013, times=None)
+    with caplog.at_level(logging.WARNING):
+        world.go()
+        await world.until(lambda: world.messages() == [], "the end of the status line")
+    job = await world.parts.jobs.get(job_id)
+    assert job.delivered_at is not None
+    assert job.result_message_id is None
+    assert [one.id for one in await world.parts.history.recent(world.ann.id)] == [job_id]
+    assert "kept for /history" in caplog.text
+    answer = await world.ann.slash(world.channel, "history show", picture=job_id)
+    assert answer.response is not None
+    assert len(answer.response.attachments) == 1
+
+
+async def test_message_of_an_earlier_try_is_found_and_not_sent_again(world: World) -> None:
+    job_id = await held(world)
+    earlier = JobTable(world.parts.jobs._db, world.parts.pictures, clock=world.env.now)
+    assert await earlier.begin_sending(job_id) is None
+    channel = world.bot.get_partial_messageable(world.channel.id, guild_id=world.guild.id)
+    with world.env.time_context():
+        sent = await channel.send("of before the kill", view=_buttons.result_view(job_id))
+    tries = len(sends(world))
+    world.go()
+    await world.result()
+    assert len(sends(world)) == tries
+    assert (await world.parts.jobs.get(job_id)).result_message_id == sent.id
+
+
+async def test_an_earlier_try_that_left_nothing_is_repeated(world: World) -> None:
+    job_id = await held(world)
+    earlier = JobTable(world.parts.jobs._db, world.parts.pictures, clock=world.env.now)
+    await earlier.begin_sending(job_id)
+    world.go()
+    result = await world.result()
+    assert (await world.parts.jobs.get(job_id)).result_message_id == result.id
+
+
+async def test_private_result_comes_by_dm_after_the_token_ended(world: World) -> None:
+    answer = await world.ann.slash(
+        world.channel, "imagine", prompt="a secret engine:hold", private=True
+    )
+    assert answer.ephemeral
+    world.env.inject_error(
+        "PATCH", "/webhooks/*/messages/@original", status=401, code=50027, times=None
+    )
+    world.go()
+    await world.result(channel=world.ann.user.dm_channel)
+    assert world.messages() == []
+
+
+async def test_result_of_before_a_restart_is_delivered_after_it(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path)) as world:
+        path = f"/channels/{world.channel.id}/messages"
+        world.env.inject_error("POST", path, status=503, times=None)
+        await world.ann.slash(world.channel, "imagine", prompt="a cat", seed=3)
+        await world.until(lambda: sends(world), "a try")
+        await world.stop()
+        world.env.backend.faults.clear()
+        await world.start()
+        result = await world.result()
+        assert "seed 3" in result.content
+        assert len(world.messages()) == 1
+        answer = await world.ben.click(result, label="Info")
+        assert answer.ephemeral
+        await world.ben.click(result, label="Reroll")
+        await world.result(2)
+
+
+async def test_waiting_job_survives_a_restart_with_its_line(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path)) as world:
+        await held(world, private=False)
+        await world.ben.slash(world.channel, "imagine", prompt="a secret engine:hold", private=True)
+        await world.stop()
+        (line,) = world.messages()
+        await world.start()
+
+        def is_kept() -> bool:
+            path = f"/channels/{world.channel.id}/messages/{line.id}"
+            return any(
+                request.method == "PATCH" and request.path == path
+                for request in world.env.http_requests
+            )
+
+        await world.until(is_kept, "the line of before, edited")
+        world.go()
+        await world.result()
+        # The token of the private one is lost with the process.
+        await world.result(channel=world.ben.user.dm_channel)
+
+
+async def test_too_large_for_discord_becomes_a_smaller_file(world: World) -> None:
+    world.env.inject_error("POST", "/channels/*/messages", status=413, code=40005, times=1)
+    await world.ann.slash(world.channel, "imagine", prompt="a cat")
+    await world.result()
+    assert len(sends(world)) == 2
+
+
+async def test_message_that_discord_refuses_becomes_an_apology(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.env.inject_error("POST", "/channels/*/messages", status=400, code=50035, times=1)
+    await world.ann.slash(world.channel, "imagine", prompt="a cat")
+    apology = await world.line("See it with /history show")
+    assert [user.id for user in apology.mentions] == [world.ann.id]
+    (generation,) = await world.parts.history.recent(world.ann.id)
+    assert (await world.parts.jobs.get(generation.id)).state is JobState.RENDERED
+
+
+async def test_broken_engine_ends_in_one_apology(world: World) -> None:
+    await world.ann.slash(world.channel, "imagine", prompt="a cat engine:crash")
+    apology = await world.line("set aside")
+    await world.until(lambda: len(world.messages()) == 1, "the end of the status line")
+    assert labels(apology) == ["Try again"]
+    await world.ben.slash(world.channel, "imagine", prompt="a dog")
+    await world.until(lambda: world.results(), "the next picture")
+
+
+def test_smaller_picture_fits_and_keeps_its_shape() -> None:
+    noise = Image.effect_noise((256, 128), 100).convert("RGB")
+    buffer = io.BytesIO()
+    noise.save(buffer, "PNG")
+    limit = 6000
+    small = _parcel.smaller(buffer.getvalue(), limit)
+    assert len(small) <= limit
+    with Image.open(io.BytesIO(small)) as picture:
+        assert picture.format == "WEBP"
+        assert abs(picture.width / picture.height - 2) < 0.1
+
+
+async def test_window_between_answer_and_result_is_closed(world: World) -> None:
+    """A job that ends before its status line is known leaves no line behind."""
+    for number in range(4):
+        await world.ann.slash(world.channel, "imagine", prompt=f"a cat {number}", steps=1)
+    await world.result(4)
+    assert len(world.messages()) == 4
+    assert discord.utils.find(lambda m: m.attachments == [], world.messages()) is None

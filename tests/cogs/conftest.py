@@ -227,12 +227,14 @@ async def running(*work: Awaitable[None]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def world_of(settings: Settings, *, ready: bool = True) -> AsyncIterator[World]:
+async def world_of(
+    settings: Settings, *, ready: bool = True, pace: Pace = FAST
+) -> AsyncIterator[World]:
     """Opens everything: the bot's process and, around it, a Discord with a few people."""
     process = AsyncExitStack()
     async with AsyncExitStack() as around:
         parts = await process.enter_async_context(parts_of(settings))
-        bot = bot_of(parts)
+        bot = bot_of(parts, pace)
         env = Env(bot)
         await env.start()
         around.push_async_callback(env.shutdown)
@@ -269,9 +271,9 @@ async def world_of(settings: Settings, *, ready: bool = True) -> AsyncIterator[W
         check_errors(world)
 
 
-def bot_of(parts: Parts) -> EaselBot:
+def bot_of(parts: Parts, pace: Pace = FAST) -> EaselBot:
     """A bot that does not wait long for anything."""
-    return EaselBot(parts=parts, pace=FAST, patience=HASTY, shard_count=1)
+    return EaselBot(parts=parts, pace=pace, patience=HASTY, shard_count=1)
 
 
 @asynccontextmanager

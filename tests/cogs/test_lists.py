@@ -1,0 +1,125 @@
+"""`/history`, `/queue` and `/help`: what people look up about themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cogs.acts import forge
+from tests.cogs.conftest import World, labels, settings_for, world_of
+
+
+async def test_history_lists_own_pictures_newest_first_with_links(world: World) -> None:
+    empty = await world.ann.slash(world.channel, "history list")
+    assert empty.ephemeral
+    assert empty.response is not None
+    assert "You have no pictures yet" in (empty.response.embeds[0].description or "")
+    for number, prompt in enumerate(("a cat", "a @everyone dog"), 1):
+        await world.ann.slash(world.channel, "imagine", prompt=prompt)
+        await world.result(number)
+    await world.ben.slash(world.channel, "imagine", prompt="a bird")
+    await world.result(3)
+    answer = await world.ann.slash(world.channel, "history list")
+    assert answer.response is not None
+    text = answer.response.embeds[0].description or ""
+    newest, oldest = text.splitlines()
+    assert newest.startswith(r"**a \@everyone dog**")
+    assert oldest.startswith("**a cat**")
+    first = world.results()[0]
+    link = f"https://discord.com/channels/{world.guild.id}/{world.channel.id}/{first.id}"
+    assert link in oldest
+    assert labels(answer.response) == []
+
+
+async def test_history_has_older_pages(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path, per_minute=0)) as world:
+        for number in range(1, 12):
+            await world.ann.slash(world.channel, "imagine", prompt=f"number {number}", steps=1)
+            await world.result(number)
+        answer = await world.ann.slash(world.channel, "history list")
+        assert answer.response is not None
+        assert "number 11**" in (answer.response.embeds[0].description or "")
+        assert labels(answer.response) == ["Older"]
+        await world.ann.click(answer.response, label="Older")
+        assert answer.response.embeds[0].description is not None
+        assert answer.response.embeds[0].description.startswith("**number 1**")
+        assert labels(answer.response) == []
+
+
+async def test_history_show_has_picture_parameters_and_buttons(world: World) -> None:
+    await world.ann.slash(world.channel, "imagine", prompt="a cat", seed=9, spoiler=True)
+    await world.result()
+    choices = await world.ann.autocomplete(world.channel, "history show", "picture", "CAT")
+    (choice,) = choices
+    assert choice["name"].startswith("a cat (")
+    answer = await world.ann.slash(world.channel, "history show", picture=choice["value"])
+    assert answer.ephemeral
+    assert answer.response is not None
+    assert answer.response.attachments[0].is_spoiler()
+    assert labels(answer.response) == ["Reroll", "Info", "Delete"]
+    assert "seed:9" in (answer.response.embeds[0].description or "")
+    assert await world.ben.autocomplete(world.channel, "history show", "picture", "") == []
+
+
+async def test_history_shows_nobody_elses_pictures(world: World) -> None:
+    await world.ann.slash(world.channel, "imagine", prompt="a cat", private=False)
+    await world.result()
+    (generation,) = await world.parts.history.recent(world.ann.id)
+    for wanted in (generation.id, "nonsense", "../../etc/passwd"):
+        answer = await world.ben.slash(world.channel, "history show", picture=wanted)
+        assert answer.ephemeral
+        assert answer.response is not None
+        assert "no such picture in your history" in answer.response.content
+
+
+async def test_queue_view_and_cancel_know_own_jobs_only(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path, "--never-ready"), ready=False) as world:
+        for actor, prompt in ((world.ben, "a dog"), (world.ann, "a cat"), (world.ann, "a *cow*")):
+            await actor.slash(world.channel, "imagine", prompt=prompt)
+        answer = await world.ann.slash(world.channel, "queue view")
+        assert answer.ephemeral
+        assert answer.response is not None
+        (embed,) = answer.response.embeds
+        lines = (embed.description or "").splitlines()
+        assert lines[0].startswith("**a cat** · `")
+        assert lines[1].startswith(r"**a \*cow\*** · `")
+        assert "in line" in lines[0]
+        assert "3 waiting in all · the engine is loading" in str(embed.footer.text)
+        (choice,) = await world.ann.autocomplete(world.channel, "queue cancel", "job", "cow")
+        refused = await world.ben.slash(world.channel, "queue cancel", job=choice["value"])
+        assert refused.response is not None
+        assert "no such job" in refused.response.content
+        await world.ann.slash(world.channel, "queue cancel", job=choice["value"])
+        assert [job.request.prompt for job in await world.parts.jobs.waiting_of(world.ann.id)] == [
+            "a cat"
+        ]
+
+
+async def test_queue_view_of_nothing(world: World) -> None:
+    answer = await world.ann.slash(world.channel, "queue view")
+    assert answer.response is not None
+    assert answer.response.embeds[0].description == "You have no jobs waiting."
+
+
+@pytest.mark.parametrize(
+    ("topic", "words"),
+    [
+        ("start", "/imagine"),
+        ("options", "in steps of 8, up to 1024"),
+        ("buttons", "Reroll"),
+        ("limits", "4 jobs waiting at a time, start 10 in a minute"),
+        ("privacy", "private:True"),
+    ],
+)
+async def test_help_topics_know_the_limits_that_hold(world: World, topic: str, words: str) -> None:
+    answer = await world.ann.slash(world.channel, "help", topic=topic)
+    assert answer.ephemeral
+    assert answer.response is not None
+    assert words in (answer.response.embeds[0].description or "")
+
+
+async def test_help_about_nothing_known(world: World) -> None:
+    answer = await forge(world, world.ann, world.channel, "help", topic="everything")
+    assert answer.response is not None
+    assert "no help about that" in answer.response.content

@@ -40,8 +40,7 @@ async def demo(settings: Settings, out: Path) -> int:
         DemoFailedError: Something was not answered, or answered wrongly. The page is left as well.
     """
     started = time.monotonic()
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    await asyncio.to_thread(_empty, out)
     with tempfile.TemporaryDirectory(prefix="easel-demo-") as folder:
         async with Playground() as discord:
             guild = discord.guild("Studio")
@@ -60,8 +59,7 @@ async def demo(settings: Settings, out: Path) -> int:
             if not clean:
                 _keep_log(bot, out)
                 raise DemoFailedError(f"The bot did not stop cleanly. See {out}/easel.log.")
-    pictures = len(list(out.rglob("*.png")))
-    print(f"{pictures} pictures in {time.monotonic() - started:.0f} s; open {out}/index.html")
+    print(f"Done in {time.monotonic() - started:.0f} s. Open {out / 'index.html'}")
     return 0
 
 
@@ -116,6 +114,11 @@ async def _until(invocation: Invocation, check: Callable[[Message], bool], what:
 def _expect(holds: bool, what: str) -> None:
     if not holds:
         raise NoResponse(f"missing: {what}")
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def _keep_log(bot: BotProcess, out: Path) -> None:

@@ -34,7 +34,6 @@ class BotProcess:
         self.environment = {
             "EASEL_MODEL": "pocket",
             "EASEL_DATA_DIR": str(self.data_dir),
-            "EASEL_LOG_FILE": str(self.log_file),
             "EASEL_HEALTH_FILE": str(self.health_file),
             **settings,
         }
@@ -66,13 +65,15 @@ class BotProcess:
             for name, value in os.environ.items()
             if not name.startswith(("EASEL_", "DISCORD_"))
         }
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(_ROOT / "bot.py"),
-            env=clean | self.discord.env() | self.environment,
-            stderr=asyncio.subprocess.DEVNULL,  # the log file has it
-            start_new_session=True,  # Ctrl-C reaches the rehearsal, which then stops the bot
-        )
+        with self.log_file.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(_ROOT / "bot.py"),
+                env=clean | self.discord.env() | self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches the rehearsal, which then stops the bot
+            )
         ready = asyncio.create_task(self._until_ready())
         ended = asyncio.create_task(self._process.wait())
         try:
@@ -80,7 +81,7 @@ class BotProcess:
                 {ready, ended}, timeout=_START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
             )
             if not ready.done():
-                raise RuntimeError(f"the bot did not start, see {self.log_file}")
+                raise RuntimeError(f"the bot did not start: {self.log()[-2000:]}")
             ready.result()
         finally:
             ready.cancel()

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -57,13 +59,13 @@ class Settings(EngineSettings):
     )
     discord_api_base: str | None = Field(None, description="None is Discord itself")
     discord_gateway_url: str | None = Field(None, description="None is what Discord answers")
-    attachment_hosts: tuple[str, ...] = Field(
+    attachment_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         ("cdn.discordapp.com", "media.discordapp.net"),
-        description="The only hosts that pictures are fetched from, host or host:port",
+        description="The only hosts that pictures are fetched from: host or host:port, with commas",
     )
     data_dir: Path = Path("data")
-    engine_command: tuple[str, ...] | None = Field(
-        None, description="Argument list of the engine process; None is this Python's engine.worker"
+    engine_command: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None, description="Command of the engine process; None is this Python's engine.worker"
     )
     log_file: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -82,6 +84,20 @@ class Settings(EngineSettings):
     step_timeout_s: float = Field(
         120.0, gt=0, description="Without a step the engine counts as hung"
     )
+
+    @field_validator("attachment_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        """Takes "a, b" as well as a TOML list."""
+        if not isinstance(value, str):
+            return value
+        return tuple(host.strip() for host in value.split(",") if host.strip())
+
+    @field_validator("engine_command", mode="before")
+    @classmethod
+    def _split_command(cls, value: object) -> object:
+        """Takes a command as one types it as well as a TOML list."""
+        return tuple(shlex.split(value)) if isinstance(value, str) else value
 
     def engine_environment(self) -> dict[str, str]:
         """Returns the `EASEL_...` variables that give the engine process this `EngineSettings`."""

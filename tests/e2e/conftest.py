@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -22,12 +22,23 @@ async def discord() -> AsyncIterator[Playground]:
 
 
 @pytest.fixture
-async def bot(discord: Playground, tmp_path: Path) -> AsyncIterator[BotProcess]:
-    """Not started yet. Its engine is the quick stand-in at the public seam, told by prompts."""
+def engine_options() -> list[str]:
+    """What the stand-in engine is told beside its state folder; a test module may override it."""
+    return ["--step-s", "0.05"]
+
+
+@pytest.fixture
+async def bot(
+    discord: Playground, tmp_path: Path, engine_options: list[str]
+) -> AsyncIterator[BotProcess]:
+    """Not started yet. Its engine is the quick stand-in at the public seam (4 jobs at once)."""
+    state = tmp_path / "engine"
+    state.mkdir()
+    command = [sys.executable, str(FAULTY_ENGINE), "--state", str(state), "--model", "pocket"]
     process = BotProcess(
         discord,
         tmp_path,
-        EASEL_ENGINE_COMMAND=json.dumps([sys.executable, str(FAULTY_ENGINE)]),
+        EASEL_ENGINE_COMMAND=shlex.join([*command, *engine_options]),
         EASEL_MAX_WAITING_PER_PERSON="10",
         EASEL_PER_MINUTE="0",
         EASEL_DAILY_ALLOWANCE="0",

@@ -25,9 +25,7 @@ def prompts_delivered(bot: BotProcess) -> Counter[str]:
         for message in channel.messages
         if message.attachments and message.mentions
     ]
-    return Counter(
-        f"job {n}" for n in range(JOBS) for m in messages if f"job {n} " in f"{m.content} "
-    )
+    return Counter(f"job {n}" for n in range(JOBS) for m in messages if f"job {n} " in m.content)
 
 
 def engine_of(bot: BotProcess) -> psutil.Process:
@@ -36,11 +34,15 @@ def engine_of(bot: BotProcess) -> psutil.Process:
 
 
 async def submit_all(people: list[Person]) -> None:
-    """20 jobs of 5 people, all acknowledged."""
+    """20 jobs of 5 people, all acknowledged; they run until `let_go`."""
     for number in range(JOBS):
         person = people[number % len(people)]
-        invocation = await person.slash("imagine", prompt=f"job {number} step-ms:100", steps=20)
+        invocation = await person.slash("imagine", prompt=f"job {number} . engine:hold")
         await invocation.acknowledged()
+
+
+def let_go(bot: BotProcess) -> None:
+    (bot.data_dir.parent / "engine" / "go").touch()
 
 
 async def until_running(bot: BotProcess, count: int) -> None:
@@ -57,7 +59,11 @@ async def until_running(bot: BotProcess, count: int) -> None:
 async def until_all_delivered(bot: BotProcess) -> None:
     [guild] = bot.discord.guilds
     [channel] = guild.channels
-    await channel.wait_for(lambda _: prompts_delivered(bot).total() >= JOBS, timeout_s=90)
+    await channel.wait_for(lambda _: prompts_delivered(bot).total() >= JOBS, timeout_s=60)
+    for message in channel.messages:
+        # The status line goes last, after the delivery is in the database.
+        if not (message.attachments and message.mentions):
+            await channel.wait_deleted(message)
     assert await bot.stop() == 0
     assert prompts_delivered(bot) == Counter({f"job {n}": 1 for n in range(JOBS)})
     with sqlite3.connect(bot.data_dir / "easel.db") as database:
@@ -74,6 +80,7 @@ async def test_engine_killed_while_jobs_run_and_wait(bot: BotProcess, people: Pe
     await submit_all(members)
     await until_running(bot, 4)
     engine_of(bot).kill()
+    let_go(bot)
     await until_all_delivered(bot)
     assert "engine" in bot.log()
 
@@ -87,6 +94,7 @@ async def test_bot_killed_while_jobs_run_and_wait(bot: BotProcess, people: Peopl
     await bot.kill()
     # The engine ends by itself when the bot is gone.
     await asyncio.to_thread(engine.wait, 10)
+    let_go(bot)
     await bot.start()
     await until_all_delivered(bot)
 
@@ -96,5 +104,6 @@ async def test_stop_keeps_waiting_jobs_for_the_next_start(bot: BotProcess, peopl
     await bot.start()
     await submit_all(members)
     assert await bot.stop() == 0
+    let_go(bot)
     await bot.start()
     await until_all_delivered(bot)

@@ -20,7 +20,7 @@ MAX_BOT_BYTES = 150e6
 
 
 async def test_answers_with_a_place_while_the_engine_loads(bot: BotProcess, people: People) -> None:
-    bot.environment["FAULTY_ENGINE_START_S"] = "3600"
+    bot.environment["EASEL_ENGINE_COMMAND"] += " --never-ready"
     [ana] = people(1)
     started = time.monotonic()
     await bot.start()

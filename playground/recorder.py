@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,21 +17,32 @@ class Recorder:
     Kinds: `request` (the bot's REST calls and their answers), `gateway` (what was sent and received,
     opens and closes), `interaction`, `ack`, `message`, `edit`, `delete`, `person` (what people did).
     Bot tokens and interaction tokens are never in it.
+
+    Args:
+        clock: gives the times.
+        keep_payloads: keep answers and events whole; without, only their ids, which is enough for
+            most checks and keeps very long runs small.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, keep_payloads: bool = True) -> None:
+        self._keep_payloads = keep_payloads
         self._clock = clock
         self._started = clock.monotonic()
         self.records: list[Json] = []
         self.listeners: list[Callable[[Json], None]] = []
 
     def add(self, kind: str, **data: Any) -> Json:
+        """Appends a record. What is handed over must not be changed afterwards."""
+        if not self._keep_payloads:
+            for key in ("response", "data"):
+                if isinstance(data.get(key), dict):
+                    data[key] = {k: data[key][k] for k in ("id", "code") if k in data[key]}
         record: Json = {
             "seq": len(self.records),
             "kind": kind,
             "at": self._clock.iso(),
             "t": round(self._clock.monotonic() - self._started, 6),
-            **copy.deepcopy(data),
+            **data,
         }
         self.records.append(record)
         for listener in list(self.listeners):

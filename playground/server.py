@@ -44,6 +44,7 @@ class Playground:
         shards: how many shards `/gateway/bot` recommends.
         resume_window_s: how long a session may be resumed after its socket was lost.
         heartbeat_interval_s: what HELLO asks for.
+        keep_payloads: whether the recorder keeps answers and events whole.
     """
 
     def __init__(
@@ -57,10 +58,11 @@ class Playground:
         shards: int = 1,
         resume_window_s: float = 120.0,
         heartbeat_interval_s: float = 41.25,
+        keep_payloads: bool = True,
     ) -> None:
         self.token = token or ".".join(secrets.token_urlsafe(size) for size in (18, 5, 28))
         self.clock = Clock()
-        self.recorder = Recorder(self.clock)
+        self.recorder = Recorder(self.clock, keep_payloads=keep_payloads)
         self.world = World(self.clock, bot_name)
         self.cdn = Cdn(self.world)
         self.payloads = Payloads(self.world, self.cdn)

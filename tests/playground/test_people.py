@@ -96,6 +96,18 @@ async def test_record_is_json_and_holds_no_token(scene: Scene, start: Start, tmp
     assert [record["seq"] for record in records] == list(range(len(records)))
 
 
+@pytest.mark.parametrize("options", [{"keep_payloads": False}])
+async def test_long_runs_may_keep_ids_only(scene: Scene, start: Start) -> None:
+    bot = await start()
+    sent = await bot.get_channel(scene.channel.id).send("words")
+    (request,) = scene.discord.recorder.of("request", path="/channels/{channel_id}/messages")
+    assert request["response"] == {"id": str(sent.id)}
+    (event,) = scene.discord.recorder.of("gateway", event="MESSAGE_CREATE")
+    assert event["data"] == {"id": str(sent.id)}
+    (message,) = scene.discord.recorder.of("message")
+    assert message["content"] == "words"
+
+
 async def test_clock_fires_what_is_due_in_order() -> None:
     clock = Clock()
     fired: list[str] = []

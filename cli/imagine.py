@@ -65,8 +65,10 @@ async def imagine(settings: Settings, options: argparse.Namespace) -> int:
 
 async def _generate(parts: Parts, options: argparse.Namespace) -> GenerationResult:
     image = _read_image(options.image) if options.image is not None else None
-    info = await _wait_for_engine(parts)
     sha256 = await parts.pictures.put(image) if image is not None else None
+    if (expected := parts.engine.info) is not None:
+        build_request(options, expected, sha256)  # a wrong option is told before the model loads
+    info = await _wait_for_engine(parts)
     submission = Submission(
         origin="command-line",
         owner_id=0,

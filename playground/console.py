@@ -120,7 +120,9 @@ class Console:
             "bot_online": bool(self._discord.gateway.connected),
             "commands": self._commands(person, place.channel),
             "menus": self._menus(place.channel),
-            "log": messages_html(listed, reader(names(self._discord)), base="/console/"),
+            "log": messages_html(
+                listed, reader(names(self._discord)), base="/console/", with_gone=False
+            ),
         }
         return web.json_response(body)
 

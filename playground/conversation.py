@@ -130,12 +130,15 @@ def _message(discord: Playground, message: Message, answered: dict[int, Interact
         ],
         "reply_to": None,
         "command": None,
+        "asked": None,
     }
     if message.reference_id is not None:
         entry["reply_to"] = _quote(message.reference, message.reference_id)
     interaction = answered.get(message.interaction_id or 0)
-    if interaction is not None and message.reference is None:
-        entry["command"] = _command(interaction)
+    if interaction is not None:
+        entry["asked"] = _command(interaction)
+        if message.reference is None:
+            entry["command"] = entry["asked"]
     return entry
 
 

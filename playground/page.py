@@ -105,21 +105,33 @@ def _channel(channel: Json, markdown: Markdown) -> str:
     )
 
 
-def messages_html(messages: list[Json], markdown: Markdown, *, base: str = "") -> str:
+def messages_html(
+    messages: list[Json], markdown: Markdown, *, base: str = "", with_gone: bool = True
+) -> str:
     """The messages of one channel, grouped by author and day as Discord groups them.
 
     Args:
         messages: as in `conversation`.
         markdown: renders their text.
         base: what goes before the files' paths.
+        with_gone: leave a folded line for each answer that the bot deleted again, so that the
+            page tells who asked for what.
     """
     done = []
     last: Json | None = None
-    for message in shown(messages):
+    day = None
+    for message in messages:
+        if message["is_deleted"] and not (with_gone and message["asked"]):
+            continue
         when = datetime.fromisoformat(message["at"])
-        if last is None or datetime.fromisoformat(last["at"]).date() != when.date():
+        if when.date() != day:
+            day = when.date()
             done.append(f'<div class="day"><span>{when:%d %B %Y}</span></div>')
             last = None
+        if message["is_deleted"]:
+            done.append(_gone(message, markdown))
+            last = None
+            continue
         done.append(_message(message, markdown, base, joined=_joins(last, message)))
         last = message
     return "".join(done)
@@ -228,6 +240,20 @@ def _command(command: Json) -> str:
         f'<details class="above"><summary>{_avatar(command["user"], True)}<b>{user}</b> used '
         f'<span class="mention">{name}</span></summary>'
         f"<code>{html.escape(command['text'])}</code></details>"
+    )
+
+
+def _gone(message: Json, markdown: Markdown) -> str:
+    """A folded line for an answer that is no longer there, such as a finished status line."""
+    asked = message["asked"]
+    text = html.escape(markdown.plain(message["content"]))
+    steps = "".join(
+        f"<li>{html.escape(markdown.plain(one['content']))}</li>" for one in message["edits"]
+    )
+    return (
+        f'<details class="gone" id="m{message["id"]}"><summary>{_avatar(asked["user"], True)}'
+        f"<b>{html.escape(asked['user']['name'])}</b> <code>{html.escape(asked['text'])}</code>"
+        f"</summary><ol>{steps}<li>{text}</li></ol><small>deleted afterwards</small></details>"
     )
 
 

@@ -70,6 +70,10 @@ async def test_page_shows_the_conversation_and_its_pictures(
             return
         view = discord.ui.View(timeout=None)
         view.add_item(discord.ui.Button(label=f"Again {prompt[:20]}", custom_id="again"))
+        if prompt == "passing":
+            await interaction.response.send_message("status line")
+            await interaction.delete_original_response()
+            return
         await interaction.response.send_message("waiting", ephemeral=True)
         await interaction.edit_original_response(content=f"drew {prompt}"[:2000])
         embed = discord.Embed(title=prompt[:256], description=prompt).add_field(
@@ -90,6 +94,10 @@ async def test_page_shows_the_conversation_and_its_pictures(
     )
     gone = await scene.ben.send("soon gone", [File("gone.png", png)])
     await scene.ben.delete(gone)
+    passing = await scene.ben.slash("imagine", prompt="passing")
+    await passing.acknowledged()
+    status = passing.interaction.original
+    await scene.channel.wait_deleted(status)
     silent = await scene.ana.slash("imagine", prompt="silence")
     scene.discord.clock.advance(4)
     await scene.ana.send("psst", where=scene.ana.dm)
@@ -109,6 +117,8 @@ async def test_page_shows_the_conversation_and_its_pictures(
         "The application did not respond",
         "psst",
         "<script>alert(1)</script>",
+        "/imagine prompt: passing",
+        "status line",
     ):
         assert expected in text, expected
     assert "soon gone" not in text
@@ -121,7 +131,7 @@ async def test_page_shows_the_conversation_and_its_pictures(
     art = next(one for one in data["channels"] if one["name"] == "art")
     kinds = [(one["kind"], one["is_deleted"]) for one in art["messages"]]
     assert kinds.count(("failure", False)) == 1
-    assert kinds.count(("message", True)) == 1
+    assert kinds.count(("message", True)) == 2
     answer = art["messages"][0]
     assert answer["command"]["text"] == f"/imagine prompt: {HOSTILE}"
     assert answer["visible_to"] == "Ana"

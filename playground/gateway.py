@@ -185,7 +185,7 @@ class Gateway:
 
     def dispatch_message(self, event: str, message: Message) -> None:
         """Sends MESSAGE_CREATE or MESSAGE_UPDATE, each session as its intents allow."""
-        # Discord sends ephemeral messages as if they were direct ones (api-docs issue 4557).
+        # Discord sends ephemeral messages as if they were direct ones (discord/discord-api-docs#4557).
         guild_id = None if message.is_ephemeral else message.guild_id
         self.dispatch(
             event,

@@ -315,7 +315,7 @@ class Messages:
         target = message.reference
         ping = allowed is None or bool(allowed.get("replied_user"))
         if replied:
-            # Nobody is pinged by a reply to an interaction's answer (api-docs issue 5395).
+            # Nobody is pinged by a reply to an interaction's answer (discord/discord-api-docs#5395).
             pingable = target is not None and target.webhook_id is None
             if target is not None and ping and pingable and target.author.id != message.author.id:
                 people.setdefault(target.author.id, target.author)

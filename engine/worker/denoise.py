@@ -10,10 +10,6 @@ import torch
 log = logging.getLogger(__name__)
 
 
-class DeviceLostError(Exception):
-    """The CUDA context cannot be trusted any more; only a new process helps."""
-
-
 class RowError(Exception):
     """The U-Net failed on one row alone.
 
@@ -50,7 +46,7 @@ class Predictor:
 
         Raises:
             RowError: One row fails even alone.
-            DeviceLostError: A CUDA error that is not about memory.
+            RuntimeError: The device is lost, see `is_device_lost`.
         """
         rows, *shape = sample.shape
         if rows <= self._fits.get(tuple(shape), rows):
@@ -60,7 +56,8 @@ class Predictor:
                 )[0]
                 return output, [rows] * rows
             except Exception as error:
-                raise_if_lost(error)
+                if is_device_lost(error):
+                    raise
                 if rows == 1:
                     raise RowError(0, error) from error
                 log.warning("A U-Net call of %d rows failed, halving it: %s", rows, error)
@@ -88,12 +85,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def raise_if_lost(error: BaseException) -> None:
-    """Raises DeviceLostError when `error` says that the CUDA context is broken."""
-    if is_out_of_memory(error):
-        return
-    text = str(error)
-    if isinstance(error, torch.AcceleratorError) or any(
-        mark in text for mark in ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error")
-    ):
-        raise DeviceLostError(text.splitlines()[0] if text else "CUDA error") from error
+def is_device_lost(error: BaseException) -> bool:
+    """Returns True for CUDA errors after which only a new process helps: all but out of memory."""
+    if is_out_of_memory(error) or not isinstance(error, RuntimeError):
+        return False
+    marks = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error")
+    return isinstance(error, torch.AcceleratorError) or any(mark in str(error) for mark in marks)

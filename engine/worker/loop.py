@@ -21,7 +21,7 @@ from engine.errors import (
 from engine.protocol import Frame
 from engine.types import EngineInfo, GenerationRequest
 from engine.worker import machine, pixels, previews
-from engine.worker.denoise import Predictor, RowError, is_out_of_memory, raise_if_lost
+from engine.worker.denoise import Predictor, RowError, is_device_lost, is_out_of_memory
 from engine.worker.encoding import Encoder, Send, failure
 from engine.worker.jobs import JobRun, PictureRun, start_job, start_second_pass
 from engine.worker.models import Model
@@ -252,7 +252,8 @@ class RowLoop:
 
 def _as_engine_error(error: Exception) -> EngineError:
     """Returns what the owner of a job is told; a lost device is raised on."""
-    raise_if_lost(error)
+    if is_device_lost(error):
+        raise error
     if isinstance(error, EngineError):
         return error
     if is_out_of_memory(error):

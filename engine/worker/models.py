@@ -127,6 +127,9 @@ def load_model(settings: EngineSettings, report: Report) -> Model:
                 # `should_fold` in ATen), and pictures differ from the stock pipelines' in the
                 # last bits.
                 part.to(device).eval()
+            if device.type == "cuda":  # tensor cores read convolutions in this order
+                parts.unet.to(memory_format=torch.channels_last)
+                parts.vae.to(memory_format=torch.channels_last)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelLoadError(
                 f"The model {card.name} cannot be loaded: {_first_line(error)}"

@@ -122,6 +122,16 @@ def test_folder_of_pickled_weights_is_refused(tiny_sd15: Path, tmp_path: Path) -
         load(folder)
 
 
+def test_damaged_weights_are_one_sentence(tiny_sd15: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_sd15, tmp_path / "damaged")
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelLoadError) as caught:
+        load(folder)
+    assert str(caught.value).startswith("The model damaged cannot be loaded: ")
+    assert "\n" not in str(caught.value)
+
+
 def test_missing_device_is_a_sentence(tiny_sd15: Path) -> None:
     with pytest.raises(ModelLoadError, match="EASEL_DEVICE"):
         load(tiny_sd15, device="cuda:7")

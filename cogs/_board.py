@@ -37,6 +37,7 @@ from storage.jobs import JobTable
 log = logging.getLogger(__name__)
 
 TOKEN_LIFE_S = 14 * 60.0  # Discord's 15 minutes, less what is on its way
+_EDIT_S = 60.0  # then a newer state is worth more
 _REMEMBERED = 1000  # delivered jobs whose line may still come
 
 
@@ -296,7 +297,8 @@ class Board:
             if face is None or face == line.shown:
                 return
             try:
-                await self._edit(line, face)
+                async with asyncio.timeout(_EDIT_S):
+                    await self._edit(line, face)
             except discord.HTTPException as error:
                 if _errors.is_unreachable(error) or error.status == 401:
                     line.ended = True  # deleted by somebody, or out of reach

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 EXTENSIONS = ("cogs.imagine", "cogs.history", "cogs.queue", "cogs.help")
 
+_SYNC_AT_START_S = 5.0
 _MAX_RATELIMIT_TIMEOUT_S = 60.0  # a longer sleep inside discord.py would hide what is going on
 
 
@@ -59,13 +60,15 @@ class EaselBot(commands.AutoShardedBot):
         )
         self._facts = parts.facts
         self._logged_in = asyncio.Event()
+        self._are_commands_sent = False
+        self._patience = patience or Patience()
         board = Board(client=self, queue=parts.queue, jobs=parts.jobs, pace=pace)
         self.desk = Desk(
             parts=parts,
             board=board,
             orders=Orders(queue=parts.queue, jobs=parts.jobs, board=board),
         )
-        self._delivery = Delivery(client=self, parts=parts, board=board, patience=patience)
+        self._delivery = Delivery(client=self, parts=parts, board=board, patience=self._patience)
 
     async def setup_hook(self) -> None:
         """Loads the commands and buttons, and tells Discord about commands that changed."""
@@ -73,7 +76,13 @@ class EaselBot(commands.AutoShardedBot):
         self.add_dynamic_items(JobButton)
         for extension in EXTENSIONS:
             await self.load_extension(extension)
-        await self._sync_commands()
+        # Mostly there is nothing to send. When Discord is slow, people should not wait for it to
+        # get answers from commands that it knows already.
+        try:
+            async with asyncio.timeout(_SYNC_AT_START_S):
+                self._are_commands_sent = await self._sync_commands()
+        except TimeoutError:
+            log.warning("Discord takes long to accept the commands, trying again later")
         self._logged_in.set()
 
     async def serve(self) -> None:
@@ -82,14 +91,23 @@ class EaselBot(commands.AutoShardedBot):
         async with asyncio.TaskGroup() as group:
             group.create_task(self.desk.board.run(), name="status lines")
             group.create_task(self._delivery.run(), name="deliveries")
+            group.create_task(self._sync_later(), name="commands")
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Does nothing: there are no commands by message."""
 
-    async def _sync_commands(self) -> None:
+    async def _sync_later(self) -> None:
+        for pause in self._patience.pauses():
+            if self._are_commands_sent:
+                return
+            await asyncio.sleep(pause)
+            self._are_commands_sent = await self._sync_commands()
+
+    async def _sync_commands(self) -> bool:
         """Uploads the commands when they differ from what this application got last.
 
-        A failure is logged: Discord keeps the commands of before.
+        Returns False when it is worth another try. A failure is logged: Discord keeps the commands
+        of before.
         """
         key = f"commands:{self.application_id}"
         payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
@@ -97,20 +115,18 @@ class EaselBot(commands.AutoShardedBot):
         text = json.dumps(payload, sort_keys=True, ensure_ascii=False)
         digest = hashlib.sha256(text.encode()).hexdigest()
         if await self._facts.get(key) == digest:
-            return
+            return True
         try:
             synced = await self.tree.sync()
-        except (
-            discord.HTTPException,
-            discord.RateLimited,
-            discord.app_commands.AppCommandError,
-            aiohttp.ClientError,
-            OSError,
-        ):
+        except (discord.RateLimited, aiohttp.ClientError, OSError) as error:
+            log.warning("The commands are not sent to Discord yet: %r", error)
+            return False
+        except (discord.HTTPException, discord.app_commands.AppCommandError) as error:
             log.exception("The commands could not be sent to Discord; the old ones stay in use")
-            return
+            return not (isinstance(error, discord.HTTPException) and error.status >= 500)
         await self._facts.set(key, digest)
         log.info("Sent %d commands to Discord", len(synced))
+        return True
 
 
 def intents() -> discord.Intents:

@@ -21,14 +21,16 @@ from cogs import _buttons, _errors, _parcel
 from cogs._board import Board
 from cogs._desk import Parts
 from cogs._parcel import Parcel
-from engine.errors import EngineError, RequestError
+from engine.errors import EngineError, RequestError, UnknownJobError
 from engine.types import Job, JobState
 from storage.ledger import Usage
 
 log = logging.getLogger(__name__)
 
+_ATTEMPT_S = 300.0  # four large files over a slow line
 NONCE_LIFE = timedelta(minutes=2)  # Discord forgets nonces "after a few minutes"
-_SEARCH_DEPTH = 1000  # messages after the first try that are looked through
+_CLOCK_DIFFERENCE = timedelta(minutes=10)
+_SEARCH_DEPTH = 500  # messages looked through from either end
 _TOO_LARGE = 40005  # Discord's code beside the status 413
 _LEAST_BYTES = 64 * 1024  # a smaller file would help nobody
 _TRANSIENT = (
@@ -94,6 +96,9 @@ class Delivery:
             try:
                 await self._deliver_once(job)
                 return
+            except UnknownJobError as error:  # erased while its message was on the way
+                log.info("Job %s is not delivered: %s", job.id, error)
+                return
             except Exception:
                 log.exception("Delivery of job %s failed, next try in %.0f s", job.id, pause)
                 await asyncio.sleep(pause)
@@ -146,6 +151,7 @@ class Delivery:
             if message_id is not None:
                 return message_id, False
             log.info("Job %s: its channel is closed, trying a DM", job.id)
+            parcel = parcel.elsewhere()
         return await self._by_dm(parcel, previous), False
 
     async def _by_token(self, parcel: Parcel) -> int | None:
@@ -159,7 +165,7 @@ class Delivery:
             limit = interaction.filesize_limit
             line.ended = True
             try:
-                async with self._sending, line.lock:
+                async with asyncio.timeout(_ATTEMPT_S), self._sending, line.lock:
                     message = await interaction.edit_original_response(
                         content=parcel.content,
                         attachments=await parcel.files(self._parts.pictures, limit),
@@ -167,6 +173,9 @@ class Delivery:
                         allowed_mentions=parcel.mentions(),
                     )
                 return message.id
+            except RequestError as error:
+                parcel = _unreadable(parcel, error)
+                continue
             except discord.HTTPException as error:
                 if error.status < 500:
                     log.info("Job %s: the private line cannot be edited: %s", job.id, error)
@@ -207,7 +216,7 @@ class Delivery:
                     found = await self._find(parcel, channel, began)
                     if found is not None:
                         return found
-                async with self._sending:
+                async with self._sending, asyncio.timeout(_ATTEMPT_S):
                     message = await channel.send(
                         parcel.content,
                         files=await parcel.files(self._parts.pictures, limit),
@@ -219,9 +228,8 @@ class Delivery:
             except _TRANSIENT as error:
                 is_uncertain = True
                 log.info("Job %s not delivered yet: %r", parcel.job.id, error)
-            except RequestError as error:  # deleted or damaged since it was made
-                log.warning("Job %s: a picture cannot be read: %s", parcel.job.id, error)
-                parcel = _parcel.apology(parcel.job, _errors.words(error))
+            except RequestError as error:
+                parcel = _unreadable(parcel, error)
                 continue
             except discord.HTTPException as error:
                 if _errors.is_unreachable(error):
@@ -250,17 +258,25 @@ class Delivery:
         began: datetime,
     ) -> int | None:
         """Returns our message of an earlier try, known by its buttons."""
-        me = self._client.user
+        # The clocks of Discord and of this machine differ, so "after the first try" is taken
+        # widely, and the newest messages are looked through as well.
+        asked = _snowflake_of(parcel.job)
+        since = max(asked, discord.utils.time_snowflake(began - _CLOCK_DIFFERENCE))
         try:
-            async for message in channel.history(
-                limit=_SEARCH_DEPTH, after=began - timedelta(minutes=1), oldest_first=True
-            ):
-                is_mine = me is not None and message.author.id == me.id
-                if is_mine and _buttons.carries(message, parcel.job.id, parcel.actions):
-                    return message.id
+            for after, oldest_first in ((since, True), (asked, False)):
+                async for message in channel.history(
+                    limit=_SEARCH_DEPTH, after=discord.Object(after), oldest_first=oldest_first
+                ):
+                    if self._is_mine(message) and _buttons.carries(
+                        message, parcel.job.id, parcel.actions
+                    ):
+                        return message.id
         except discord.Forbidden:
             log.info("Job %s: the channel's history cannot be read", parcel.job.id)
         return None
+
+    def _is_mine(self, message: discord.Message) -> bool:
+        return self._client.user is not None and message.author.id == self._client.user.id
 
     def _file_limit(self, job: Job) -> int:
         """Returns the largest file in bytes that Discord takes at the job's place."""
@@ -272,6 +288,20 @@ class Delivery:
         if guild is None or guild.unavailable:
             return discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
         return guild.filesize_limit
+
+
+def _snowflake_of(job: Job) -> int:
+    """Returns an id of the time when the job was asked for; every message of its own is newer."""
+    kind, _, number = job.submission.origin.partition(":")
+    if kind in ("interaction", "message") and number.isdecimal():
+        return int(number)
+    return discord.utils.time_snowflake(job.created_at - _CLOCK_DIFFERENCE)
+
+
+def _unreadable(parcel: Parcel, error: RequestError) -> Parcel:
+    """Returns the apology for pictures that were deleted or damaged after they were made."""
+    log.warning("Job %s: a picture cannot be read: %s", parcel.job.id, error)
+    return _parcel.apology(parcel.job, _errors.words(error))
 
 
 def _is_too_large(error: discord.HTTPException) -> bool:

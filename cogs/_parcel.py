@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ RESULT = "r"
 FAILURE = "f"
 
 REFUNDED = "The cost was given back."
+ELSEWHERE = "\n-# I could not post it in <#{channel_id}>."
 TOO_LARGE = "The picture is too large to post here. See it with /history show."
 
 _WEBP_QUALITIES = (95, 85, 70)
@@ -50,6 +52,13 @@ class Parcel:
     def actions(self) -> tuple[str, ...]:
         """The buttons that this message has and the status line has not."""
         return _buttons.RESULT_ACTIONS if self.purpose == RESULT else _buttons.FAILURE_ACTIONS
+
+    def elsewhere(self) -> Parcel:
+        """Returns the message for a DM, which says why it does not come where it was asked for."""
+        note = ELSEWHERE.format(channel_id=self.job.submission.destination.channel_id)
+        if _text.length(self.content + note) > _text.MAX_CONTENT:
+            return self
+        return dataclasses.replace(self, content=self.content + note)
 
     def view(self) -> discord.ui.View:
         """Returns new buttons; a view belongs to one send."""

@@ -64,6 +64,7 @@ async def test_closed_channel_leads_to_a_direct_message(world: World) -> None:
     world.go()
     result = await world.result(channel=world.ann.user.dm_channel)
     assert f"<@{world.ann.id}>" in result.content
+    assert f"I could not post it in <#{world.channel.id}>" in result.content
     await world.until(lambda: world.messages() == [], "the end of the status line")
     assert (await world.parts.jobs.get(job_id)).result_message_id == result.id
 
@@ -186,6 +187,37 @@ async def test_message_that_discord_refuses_becomes_an_apology(
     assert [user.id for user in apology.mentions] == [world.ann.id]
     (generation,) = await world.parts.history.recent(world.ann.id)
     assert (await world.parts.jobs.get(generation.id)).state is JobState.RENDERED
+
+
+def tried_files(world: World) -> int:
+    """How many requests carried a finished picture."""
+    return sum("-1.png" in str(request.json) for request in world.env.http_requests)
+
+
+async def test_file_that_is_gone_ends_in_an_apology(world: World) -> None:
+    world.env.inject_error("POST", "/channels/*/messages", status=503, times=None)
+    await world.ann.slash(world.channel, "imagine", prompt="a cat")
+    await world.until(lambda: tried_files(world), "a try")
+    (generation,) = await world.parts.history.recent(world.ann.id)
+    await world.parts.pictures.delete(generation.pictures[0])
+    world.env.backend.faults.clear()
+    apology = await world.line("not there any more")
+    assert labels(apology) == ["Try again"]
+
+
+async def test_private_file_that_is_gone_ends_in_an_apology(world: World) -> None:
+    path = "/webhooks/*/messages/@original"
+    world.env.inject_error("PATCH", path, status=503, times=None)
+    answer = await world.ann.slash(world.channel, "imagine", prompt="a cat", private=True)
+    await world.until(lambda: tried_files(world), "a try")
+    (generation,) = await world.parts.history.recent(world.ann.id)
+    await world.parts.pictures.delete(generation.pictures[0])
+    world.env.backend.faults.clear()
+
+    def apologized() -> bool:
+        return answer.response is not None and "not there any more" in answer.response.content
+
+    await world.until(apologized, "a private apology")
 
 
 async def test_broken_engine_ends_in_one_apology(world: World) -> None:

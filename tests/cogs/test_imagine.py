@@ -7,6 +7,7 @@ from typing import Any
 
 import discord
 import pytest
+from simcord.builders import ChannelHandle
 from simcord.enums import OptionType
 
 from cogs import _answer
@@ -133,22 +134,36 @@ async def test_bad_options_get_one_ephemeral_sentence(world: World) -> None:
     assert not await world.parts.jobs.waiting_of(world.ann.id)
 
 
-@pytest.mark.parametrize(
-    ("missing", "name"),
-    [("attach_files", "Attach Files"), ("send_messages", "Send Messages")],
-)
-async def test_missing_permission_is_named_before_queueing(
-    world: World, missing: str, name: str
-) -> None:
-    closed = world.guild.create_text_channel(
-        "closed",
-        overwrites={world.env.bot.user: discord.PermissionOverwrite(**{missing: False})},
+async def test_missing_permission_is_named_before_queueing(world: World) -> None:
+    for missing, name in (("attach_files", "Attach Files"), ("send_messages", "Send Messages")):
+        closed = world.guild.create_text_channel(
+            missing,
+            overwrites={world.env.bot.user: discord.PermissionOverwrite(**{missing: False})},
+        )
+        answer = await world.ann.slash(closed, "imagine", prompt="a cat")
+        assert answer.ephemeral
+        assert answer.response is not None
+        assert name in answer.response.content
+    assert not await world.parts.jobs.waiting_of(world.ann.id)
+
+
+async def test_thread_needs_its_own_permission(world: World) -> None:
+    stored = world.env.backend.create_thread(world.channel.id, "a thread", world.ann.id)
+    thread = ChannelHandle(world.env, world.guild, stored)
+    await world.ann.slash(thread, "imagine", prompt="a cat")
+    await world.result(channel=thread)
+    quiet = world.guild.create_text_channel(
+        "quiet",
+        overwrites={
+            world.env.bot.user: discord.PermissionOverwrite(send_messages_in_threads=False)
+        },
     )
-    answer = await world.ann.slash(closed, "imagine", prompt="a cat")
+    stored = world.env.backend.create_thread(quiet.id, "another", world.ann.id)
+    thread = ChannelHandle(world.env, world.guild, stored)
+    answer = await world.ann.slash(thread, "imagine", prompt="a cat")
     assert answer.ephemeral
     assert answer.response is not None
-    assert name in answer.response.content
-    assert not await world.parts.jobs.waiting_of(world.ann.id)
+    assert "Send Messages in Threads" in answer.response.content
 
 
 async def test_private_needs_no_permission_and_only_the_owner_sees_it(world: World) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.cogs.acts import forge
 from tests.cogs.conftest import World, labels, settings_for, world_of
 
@@ -102,24 +100,18 @@ async def test_queue_view_of_nothing(world: World) -> None:
     assert answer.response.embeds[0].description == "You have no jobs waiting."
 
 
-@pytest.mark.parametrize(
-    ("topic", "words"),
-    [
+async def test_help_topics_know_the_limits_that_hold(world: World) -> None:
+    for topic, words in (
         ("start", "/imagine"),
         ("options", "in steps of 8, up to 1024"),
         ("buttons", "Reroll"),
         ("limits", "4 jobs waiting at a time, start 10 in a minute"),
         ("privacy", "private:True"),
-    ],
-)
-async def test_help_topics_know_the_limits_that_hold(world: World, topic: str, words: str) -> None:
-    answer = await world.ann.slash(world.channel, "help", topic=topic)
-    assert answer.ephemeral
-    assert answer.response is not None
-    assert words in (answer.response.embeds[0].description or "")
-
-
-async def test_help_about_nothing_known(world: World) -> None:
+    ):
+        answer = await world.ann.slash(world.channel, "help", topic=topic)
+        assert answer.ephemeral
+        assert answer.response is not None
+        assert words in (answer.response.embeds[0].description or "")
     answer = await forge(world, world.ann, world.channel, "help", topic="everything")
     assert answer.response is not None
     assert "no help about that" in answer.response.content

@@ -137,3 +137,44 @@ async def test_deleted_line_is_left_alone(world: World) -> None:
     world.go()
     await world.result()
     assert len(world.messages()) == 1
+
+
+async def test_preview_is_part_of_the_line_and_hidden_like_the_picture(world: World) -> None:
+    for number, spoiler in enumerate((False, True)):
+        await world.ann.slash(
+            world.channel, "imagine", prompt=f"{number} engine:hold", spoiler=spoiler
+        )
+        line = await world.line("Starting")
+        (job,) = await world.parts.jobs.waiting_of(world.ann.id)
+        kept = world.bot.desk.board.get(job.id)
+        assert kept is not None
+        kept.event = Progress(job.id, 3, 9, b"\xff\xd8 a preview")
+        kept.changed.set()
+        await world.line("3/9")
+        (line,) = (message for message in world.messages() if "3/9" in message.content)
+        (preview,) = line.attachments
+        assert preview.filename.endswith("preview.jpg")
+        assert preview.is_spoiler() is spoiler
+        world.go()
+        await world.result(number + 1)
+        (world.state / "go").unlink()
+
+
+async def test_line_is_edited_as_a_message_when_the_token_has_ended(world: World) -> None:
+    await world.ann.slash(world.channel, "imagine", prompt="a cat engine:hold")
+    line = await world.line("Starting")
+    (job,) = await world.parts.jobs.waiting_of(world.ann.id)
+    kept = world.bot.desk.board.get(job.id)
+    assert kept is not None
+    world.env.inject_error(
+        "PATCH", "/webhooks/*/messages/@original", status=401, code=50027, times=None
+    )
+    kept.event = Progress(job.id, 3, 9)
+    kept.changed.set()
+    await world.line("3/9")
+    assert f"/channels/{world.channel.id}/messages/{line.id}" in [
+        request.path for request in world.env.http_requests if request.method == "PATCH"
+    ]
+    world.go()
+    await world.result()
+    assert len(world.messages()) == 1

@@ -1,0 +1,87 @@
+"""`bot.py imagine` and `demo` as an operator runs them, with the pocket model."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("EASEL_", "DISCORD_"))}
+    return subprocess.run(
+        [sys.executable, "bot.py", *arguments],
+        cwd=ROOT,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def read(path: Path) -> Image.Image:
+    return Image.open(io.BytesIO(path.read_bytes()))
+
+
+def test_text_then_a_remix_of_it_at_another_size(tmp_path: Path) -> None:
+    first, remix = tmp_path / "out" / "first.png", tmp_path / "remix.png"
+    done = run(
+        "imagine", "a red circle on a blue background", "--seed", "3", "--steps", "6",
+        "--model", "pocket", "--count", "2", "--out", str(first),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "seed 3, 128x128" in done.stdout
+    assert "seed 4" in done.stdout
+    assert read(first).size == (128, 128)
+    assert read(first.with_stem("first-2")).size == (128, 128)
+
+    done = run(
+        "imagine", "a red circle on a yellow background", "--image", str(first), "--strength", "0.6",
+        "--steps", "6", "--size", "160x128", "--model", "pocket", "--sampler", "euler_a",
+        "--seed", "1", "--out", str(remix),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    picture = read(remix)
+    assert picture.size == (160, 128)
+    assert "Denoising strength: 0.6" in picture.info["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--size", "big"], "'big'"),
+        (["--size", "100x128"], "steps of 32"),
+        (["--sampler", "eulr"], "'eulr'"),
+        (["--seed", str(2**64)], "between 0 and 4294967295"),
+        (["--image", __file__], "cannot be read as a picture"),
+        (["--strength", "0.5"], "--image"),
+        (["--model", "no/such/folder.safetensors"], "no/such/folder"),
+    ],
+)
+def test_bad_options_are_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    model = [] if "--model" in arguments else ["--model", "pocket"]
+    done = run("imagine", "a cat", "--out", str(tmp_path / "x.png"), *model, *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_demo_leaves_a_page_with_its_pictures(tmp_path: Path) -> None:
+    done = run("demo", "--out", str(tmp_path / "demo"))
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "demo" / "index.html").read_text()
+    assert "a red circle on a blue background" in page
+    assert (tmp_path / "demo" / "conversation.json").stat().st_size > 1000
+    pictures = list((tmp_path / "demo").rglob("*.png"))
+    assert len(pictures) == 4
+    assert all(path.name in page for path in pictures)

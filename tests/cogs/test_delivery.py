@@ -11,8 +11,8 @@ import discord
 import pytest
 from PIL import Image
 
-from cogs import _buttons, _parcel
-from engine.types import JobState
+from cogs import _buttons, _options, _parcel
+from engine.types import Destination, JobState, Submission
 from storage.jobs import JobTable
 from tests.cogs.conftest import World, labels, settings_for, world_of
 
@@ -248,3 +248,32 @@ async def test_window_between_answer_and_result_is_closed(world: World) -> None:
     await world.result(4)
     assert len(world.messages()) == 4
     assert discord.utils.find(lambda m: m.attachments == [], world.messages()) is None
+
+
+async def test_result_waits_for_the_answer_that_is_on_its_way(world: World) -> None:
+    board, queue = world.bot.desk.board, world.parts.queue
+    request = _options.request_from(_options.Options("a cat"), world.bot.desk.info())
+    place = Destination(channel_id=world.channel.id, guild_id=world.guild.id)
+    submission = Submission("interaction:1", world.ann.id, "ann", place, request)
+    with board.answering(submission.origin):
+        job = await queue.submit(submission)
+        async for _ in queue.watch(job.id):
+            pass
+        await world.ben.slash(world.channel, "imagine", prompt="a dog")
+        later = await world.result()  # its turn came after the first one's
+        assert "a dog" in later.content
+        assert (await world.parts.jobs.get(job.id)).state is JobState.RENDERED
+        assert (await world.parts.jobs.get(job.id)).sending_since is None
+    await world.result(2)
+
+
+async def test_line_that_is_known_after_the_result_is_deleted(world: World) -> None:
+    await world.ann.slash(world.channel, "imagine", prompt="a cat")
+    await world.result()
+    (generation,) = await world.parts.history.recent(world.ann.id)
+    job = await world.parts.jobs.get(generation.id)
+    channel = world.bot.get_partial_messageable(world.channel.id, guild_id=world.guild.id)
+    with world.env.time_context():
+        late = await channel.send("#1 in line", view=_buttons.status_view(job.id, "Cancel"))
+    world.bot.desk.board.add(job, late.id)
+    await world.gone(late)

@@ -79,10 +79,11 @@ class Predictor:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns True for the out-of-memory errors of CUDA, the CPU allocator and Python."""
+    """Returns True for the out-of-memory errors of CUDA, its libraries, the CPU and Python."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    marks = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in marks)
 
 
 def is_device_lost(error: BaseException) -> bool:

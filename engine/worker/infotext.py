@@ -29,6 +29,7 @@ _KEYS = (
     "VAE hash",
     "VAE",
     "Denoising strength",
+    "Hires resize",
     "Hires upscale",
     "Hires upscaler",
     "Hires steps",

@@ -63,6 +63,7 @@ class RowLoop:
         self._prompts = PromptEncoder(model.tokenizer, model.text_encoder)
         self._colours = previews.fit_colours(model)
         self._predictor = Predictor(model.unet)
+        self._pace = machine.Pace(model.device)
         self._running: list[PictureRun] = []
         self._decoding: deque[PictureRun] = deque()
         self._turns: dict[tuple[int, int], int] = {}  # size to the tick of its last step
@@ -120,6 +121,7 @@ class RowLoop:
                 )[0]
                 p.step += 1
                 p.count_rows(counts[row])
+            self._pace.wait()
             self._report(batch, len(rows), guesses)
         self._running = [p for p in self._running if not self._leaves(p)]
         if self._decoding:
@@ -210,6 +212,7 @@ class RowLoop:
                 for job in self.jobs():
                     if job.job_id == frame.fields["job_id"]:
                         self.encoder.fail(job, GenerationCancelledError("The job was cancelled."))
+                        self._running = [p for p in self._running if p.job is not job]
             case "stats":
                 reply = {"call_id": frame.fields["call_id"], "value": self._stats()}
                 self._send("reply", reply)

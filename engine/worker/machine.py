@@ -49,6 +49,25 @@ def versions() -> dict[str, str]:
     }
 
 
+class Pace:
+    """Keeps the loop at most one tick ahead of the GPU, so that progress and cancel are true."""
+
+    def __init__(self, device: Any) -> None:
+        """On the CPU there is nothing to wait for: calls return when they are done."""
+        self._on_gpu = device.type == "cuda"
+        self._last: Any = None
+
+    def wait(self) -> None:
+        """Call it once a tick, after the tick's work was queued; waits for the tick before."""
+        if not self._on_gpu:
+            return
+        event = torch.cuda.Event()
+        event.record()
+        if self._last is not None:
+            self._last.synchronize()
+        self._last = event
+
+
 def measure_knee(model: Model) -> int:
     """Returns the fewest rows of one U-Net call that reach nearly the best rows per second."""
     on_gpu = model.device.type == "cuda"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from sd_parsers import ParserManager
 from engine.model_card import ModelCard, engine_info
 from engine.types import EngineInfo, GenerationRequest, Sampler, SecondPass
 from engine.worker.encoding import encode_png
-from engine.worker.infotext import infotext
+from engine.worker.infotext import VERSION, infotext
 
 INFO = engine_info(
     ModelCard("pocket", native_size=128),
@@ -104,3 +106,8 @@ def test_values_with_commas_and_colons_are_quoted_and_forge_nothing() -> None:
 def test_text_outside_latin_1_survives() -> None:
     sampler, _ = read(a_request(prompt="ein Bär, 猫 🐈"))
     assert sampler.prompts[0].value == "ein Bär, 猫 🐈"
+
+
+def test_version_is_the_packages() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert f"Easel {project['version']}" == VERSION

@@ -100,6 +100,7 @@ def test_cancel_acts_at_the_next_tick_and_sends_nothing_more(engine: LocalEngine
     engine.loop.tick()
     engine.loop.handle(Frame("cancel", {"job_id": "gone"}))
     engine.finish()
+    assert engine.unet.rows == [6, 2, 2, 2, 2]
     gone = frames_of(engine, "gone")
     assert gone[-1].kind == "failed"
     assert gone[-1].fields["error"] == "GenerationCancelledError"
@@ -166,16 +167,24 @@ def test_heartbeat_is_sent_while_jobs_run(engine: LocalEngine) -> None:
     assert beats[0].fields == {"ticks": 1}
 
 
-def test_out_of_memory_halves_the_call_and_loses_no_job(
-    engine: LocalEngine, sd15: LocalEngine
-) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+    ],
+)
+def test_out_of_memory_halves_the_call_and_loses_no_job(tiny_sd15: Path, error: Exception) -> None:
+    engine, whole = LocalEngine(tiny_sd15), LocalEngine(tiny_sd15)
+
     def too_large(sample: Any, timesteps: Any) -> Exception | None:
-        return torch.OutOfMemoryError("no room") if len(sample) > 3 else None
+        return error if len(sample) > 3 else None
 
     engine.unet.fail = too_large
-    jobs = [(e, e.join(f"oom{k}", seed=k, num_images=3)) for k in range(2) for e in (engine, sd15)]
+    jobs = [(e, e.join(f"oom{k}", seed=k, num_images=3)) for k in range(2) for e in (engine, whole)]
     engine.finish()
-    sd15.finish()
+    whole.finish()
     assert max(engine.unet.rows[2:]) <= 6, "the size that fits is remembered"
     assert [engine.unet.rows.count(rows) for rows in (12, 6)] == [1, 1]
     for (_, ours), (_, theirs) in zip(jobs[::2], jobs[1::2], strict=True):
@@ -212,7 +221,9 @@ def test_row_that_raises_fails_its_job_alone(engine: LocalEngine) -> None:
     assert engine.last("fine").kind == "done"
 
 
-@pytest.mark.parametrize("text", ["CUDA error: an illegal memory access", "CUBLAS_STATUS_ALLOC"])
+@pytest.mark.parametrize(
+    "text", ["CUDA error: an illegal memory access", "CUBLAS_STATUS_EXECUTION_FAILED"]
+)
 def test_lost_device_ends_the_loop(engine: LocalEngine, text: str) -> None:
     engine.unet.fail = lambda sample, timesteps: RuntimeError(text)
     engine.join("a")
@@ -332,3 +343,19 @@ def test_prompt_cache_is_bounded(engine: LocalEngine) -> None:
 
 def test_knee_is_one_of_the_measured_row_counts(engine: LocalEngine) -> None:
     assert machine.measure_knee(engine.model) in (2, 4, 8)
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_fewest_steps_give_finite_pictures(
+    sd15: LocalEngine, sd2: LocalEngine, sampler: Sampler
+) -> None:
+    image = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+    for engine in (sd15, sd2):
+        for steps in (1, 2, 3):
+            engine.join(f"few-{sampler}-{steps}", sampler=sampler, num_inference_steps=steps)
+        one = {"sampler": sampler, "num_inference_steps": 10, "strength": 0.1}
+        engine.join(f"few-{sampler}-i2i", image, **one)
+        engine.finish()
+        for name in (1, 2, 3, "i2i"):
+            last = engine.last(f"few-{sampler}-{name}")
+            assert last.kind == "done", last.fields

@@ -21,7 +21,10 @@ _log = logging.getLogger("easel.engine")
 
 _LAST_WORDS_S = 0.5
 _MAX_LINE = 500  # characters of a log line that comes from the process
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_KEY", re.I)
+_SECRET_NAME = re.compile(
+    r"TOKEN(?!IZERS)|SECRET|PASSWORD|PASSWD|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY", re.I
+)
+_HUB_NAME = re.compile(r"HF_|HUGGING_?FACE_")
 _PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -34,13 +37,13 @@ def engine_argv(settings: Settings) -> list[str]:
 def engine_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """Returns the environment of the process: ours without secrets, with its own settings.
 
-    `HF_TOKEN` stays, since the process downloads the model.
+    The hub's token stays, since the process downloads the model.
     """
     kept = {
         name: value
         for name, value in environ.items()
         if not name.startswith("EASEL_")
-        and (name.startswith("HF_") or not _SECRET_NAME.search(name))
+        and (_HUB_NAME.match(name) or not _SECRET_NAME.search(name))
     }
     paths = [str(_PROJECT_ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     return kept | settings.engine_environment() | {"PYTHONPATH": os.pathsep.join(paths)}
@@ -121,7 +124,7 @@ class EngineProcess:
             text = f"The engine was ended by {signal.Signals(-code).name}"
         else:
             text = f"The engine exited with code {code}"
-        return f"{text} (last line: {self._last_line})" if self._last_line else f"{text}."
+        return f"{text} (last line: {self._last_line})." if self._last_line else f"{text}."
 
     async def forward_output(self) -> None:
         """Puts what the process prints into the log, line by line, until it closes its output."""

@@ -49,6 +49,7 @@ _log = logging.getLogger(__name__)
 EngineState = EngineLoading | EngineReady | EngineDied
 
 _MAX_UNSAVED = 16  # jobs whose results wait for the disk, before no more are made
+_MAX_DECODING_ROWS = 8  # also of a small batch: the largest job
 _CANCELLED = "The job was cancelled."
 
 
@@ -267,11 +268,11 @@ class JobQueue:
         if self._keeper.unsaved >= _MAX_UNSAVED:
             return None
         # Rows whose steps are done are being decoded and leave room in the batch.
-        held = sum(live.rows for live in self._in_engine.values())
         stepping = sum(live.rows for live in self._in_engine.values() if live.is_stepping)
+        decoding = sum(live.rows for live in self._in_engine.values()) - stepping
         # One job beyond the knee is ready when a place becomes free; a job that is larger than the
         # batch waits until it is alone.
-        is_full = stepping > info.max_rows or held > 2 * info.max_rows
+        is_full = stepping > info.max_rows or decoding > max(info.max_rows, _MAX_DECODING_ROWS)
         if is_full or (stepping and self._live[job_id].rows > info.max_rows):
             return None
         self._fair.take()

@@ -54,8 +54,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.expected: dict[str, JobState] = {}  # ends that were decided
         self.told: list[str] = []
         self.number = 0
-        self.db = self.do(self.stack.enter_async_context(Database.open(Path(self.folder.name))))
-        self.start_bot()
+        self.task: asyncio.Task[None] | None = None
+        try:
+            opened = self.stack.enter_async_context(Database.open(Path(self.folder.name)))
+            self.db = self.do(opened)
+            self.start_bot()
+        except BaseException:
+            self.clean_up()
+            raise
 
     def do(self, coroutine):
         async def bounded():
@@ -229,7 +235,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def the_engine_holds_its_knee_and_one_job_more(self):
         rows = [request.rows for request in self.engine.jobs.values()]
-        assert sum(rows[:-1]) <= 2 * KNEE
+        assert sum(rows[:-1]) <= KNEE + 8
         assert len(self.engine.submitted) == len(set(self.engine.submitted))
         if not self.engine.jobs:  # work-conserving
             assert not self.bench.queue.waiting()
@@ -264,9 +270,17 @@ class QueueMachine(RuleBasedStateMachine):
         try:
             self.bench.store.failures = 0
             self.do(drain())
-        finally:
             self.stop_bot()
+        finally:
+            self.clean_up()
+
+    def clean_up(self):
+        """An open database keeps a thread, which would keep a failed test run from ending."""
+        if self.task is not None:
+            self.task.cancel()
+        try:
             self.do(self.stack.aclose())
+        finally:
             self.runner.close()
             self.folder.cleanup()
 

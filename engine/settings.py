@@ -80,7 +80,9 @@ class Settings(EngineSettings):
     )
     per_minute: int = Field(10, ge=0, description="A person's jobs in 60 seconds; 0 is no limit")
     default_negative_prompt: str = "blurry, low quality, watermark"
-    engine_start_timeout_s: float = Field(1800.0, gt=0, description="A first start downloads")
+    engine_start_timeout_s: float = Field(
+        300.0, gt=0, description="Without progress of its start the engine counts as hung"
+    )
     step_timeout_s: float = Field(
         120.0, gt=0, description="Without a step the engine counts as hung"
     )

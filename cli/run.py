@@ -53,7 +53,6 @@ async def run(settings: Settings) -> int:
             tasks.create_task(health.run(), name="health")
             tasks.create_task(bot.serve(), name="status lines and deliveries")
             tasks.create_task(_connect(bot, settings), name="discord")
-            tasks.create_task(bot.serve(), name="messages")
             tasks.create_task(_until(stop), name="signals")
     except* _StopRequestedError:
         log.info("stopped")

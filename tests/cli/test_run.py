@@ -1,0 +1,61 @@
+"""`bot.py run` against a Discord that is late, gone or unfriendly."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cli.rehearsal import BotProcess
+from playground import FaultPlan, Playground, Reset
+
+ENGINE = Path(__file__).parents[1] / "faulty_engine.py"
+
+
+@pytest.fixture
+async def discord() -> AsyncIterator[Playground]:
+    async with Playground(rate_limits=None) as playground:
+        yield playground
+
+
+@pytest.fixture
+async def bot(discord: Playground, tmp_path: Path) -> AsyncIterator[BotProcess]:
+    """Not started yet, with the quick stand-in engine."""
+    state = tmp_path / "engine"
+    state.mkdir()
+    command = [sys.executable, str(ENGINE), "--state", str(state), "--model", "pocket"]
+    process = BotProcess(discord, tmp_path, EASEL_ENGINE_COMMAND=shlex.join(command))
+    yield process
+    if process.is_running():
+        assert await process.stop() == 0
+    assert "Traceback" not in process.log(), process.log()
+
+
+async def test_one_reader_delivers_what_the_run_before_had_left(
+    bot: BotProcess, discord: Playground
+) -> None:
+    guild = discord.guild("Studio")
+    guild.channel("art")
+    ana = guild.member("Ana")
+    await bot.start()
+    discord.faults = plan = FaultPlan()
+    plan.plan("POST", "^/channels/.*/messages$", Reset(), times=1000)
+    tried = asyncio.Event()
+    discord.recorder.listeners.append(lambda record: record.get("status") == 0 and tried.set())
+    await (await ana.slash("imagine", prompt="a red circle")).acknowledged()
+    async with asyncio.timeout(20):
+        await tried.wait()
+    assert await bot.stop() == 0
+    discord.faults = FaultPlan()
+    already = len(list(discord.recorder.of("request", path="/channels/{channel_id}/messages")))
+    await bot.start()
+    result = await ana.place.wait_for(lambda m: m.attachments and m.pings(ana.user), timeout_s=20)
+    again = await ana.slash("imagine", prompt="a blue square")
+    await again.acknowledged()
+    await ana.place.wait_for(lambda m: m.attachments, after=result, timeout_s=20)
+    sent = list(discord.recorder.of("request", path="/channels/{channel_id}/messages"))
+    assert len(sent) - already == 2

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 
+import aiohttp
 import discord
 
 from cli.health import Health
@@ -21,6 +22,8 @@ log = logging.getLogger("easel")
 NO_TOKEN = """\
 No DISCORD_TOKEN: create an application at https://discord.com/developers/applications, then
 set DISCORD_TOKEN to its bot token. "python bot.py demo" needs none, "doctor" says what is missing."""
+
+_TOKEN_REFUSED = 4004  # close code of the gateway
 
 
 class _StopRequestedError(Exception):
@@ -41,7 +44,8 @@ async def run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    problem: StartError | None = None
+    problem: BaseException | None = None
+    return_code = 0
     try:
         # Left to right on the way in, right to left on the way out: the bot stops answering before
         # its tasks end, and the database closes last.
@@ -56,18 +60,14 @@ async def run(settings: Settings) -> int:
             tasks.create_task(_until(stop), name="signals")
     except* _StopRequestedError:
         log.info("stopped")
-    except* discord.LoginFailure:
-        problem = StartError(
-            "Discord does not accept DISCORD_TOKEN. Copy the bot token again from "
-            "https://discord.com/developers/applications (Bot, Reset Token)."
-        )
-    except* discord.PrivilegedIntentsRequired:
-        problem = StartError(
-            "Discord refuses the intents, though Easel asks for no privileged one."
-        )
+    except* StartError as group:
+        problem = group.exceptions[0]
+    except* Exception as group:  # into the log, which blanks out secrets
+        log.critical("stopped by an error", exc_info=group)
+        return_code = 1
     if problem is not None:
         raise problem
-    return 0
+    return return_code
 
 
 async def _until(stop: asyncio.Event) -> None:
@@ -78,5 +78,23 @@ async def _until(stop: asyncio.Event) -> None:
 
 async def _connect(bot: EaselBot, settings: Settings) -> None:
     assert settings.discord_token is not None
-    async with bot:
-        await bot.start(settings.discord_token.get_secret_value())
+    try:
+        async with bot:
+            await bot.start(settings.discord_token.get_secret_value())
+    except discord.PrivilegedIntentsRequired as error:
+        raise StartError(
+            "Discord refuses the intents, though Easel asks for no privileged one."
+        ) from error
+    except (discord.LoginFailure, discord.ConnectionClosed) as error:
+        if isinstance(error, discord.ConnectionClosed) and error.code != _TOKEN_REFUSED:
+            raise StartError(f"Discord closed the connection for good: {error}.") from error
+        raise StartError(
+            "Discord does not accept DISCORD_TOKEN. Copy the bot token again from "
+            "https://discord.com/developers/applications (Bot, Reset Token)."
+        ) from error
+    except (discord.HTTPException, aiohttp.InvalidURL) as error:
+        where = settings.discord_api_base
+        hint = (
+            "Try again later." if where is None else f"Is EASEL_DISCORD_API_BASE right ({where})?"
+        )
+        raise StartError(f"Discord refused the connection: {error}. {hint}") from error

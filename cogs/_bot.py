@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 import discord
@@ -28,6 +29,13 @@ EXTENSIONS = ("cogs.imagine", "cogs.history", "cogs.queue", "cogs.help")
 
 _SYNC_AT_START_S = 5.0
 _MAX_RATELIMIT_TIMEOUT_S = 60.0  # a longer sleep inside discord.py would hide what is going on
+_UNREACHABLE = (
+    aiohttp.ClientError,
+    OSError,
+    discord.DiscordServerError,
+    discord.GatewayNotFound,
+    discord.RateLimited,
+)
 
 
 class EaselBot(commands.AutoShardedBot):
@@ -70,6 +78,21 @@ class EaselBot(commands.AutoShardedBot):
         )
         self._delivery = Delivery(client=self, parts=parts, board=board, patience=self._patience)
 
+    async def login(self, token: str) -> None:
+        """Logs in, as soon as Discord can be reached."""
+
+        async def attempt() -> None:
+            # discord.py makes a connector once and a session for each try.
+            await self.http.close()
+            self.http.connector = discord.utils.MISSING
+            await super(EaselBot, self).login(token)
+
+        await self._when_reachable(attempt)
+
+    async def launch_shards(self) -> None:
+        """Asks for the gateway and connects to it, as soon as Discord can be reached."""
+        await self._when_reachable(super().launch_shards)
+
     async def setup_hook(self) -> None:
         """Loads the commands and buttons, and tells Discord about commands that changed."""
         JobButton.actions = _actions.ACTIONS
@@ -95,6 +118,18 @@ class EaselBot(commands.AutoShardedBot):
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Does nothing: there are no commands by message."""
+
+    async def _when_reachable(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Tries again without end: a machine may start before its network, or during an outage."""
+        for pause in self._patience.pauses():
+            try:
+                await attempt()
+                return
+            except aiohttp.InvalidURL:
+                raise
+            except _UNREACHABLE as error:
+                log.warning("Discord cannot be reached, next try in %.0f s: %r", pause, error)
+            await asyncio.sleep(pause)
 
     async def _sync_later(self) -> None:
         for pause in self._patience.pauses():

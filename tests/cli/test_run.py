@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.rehearsal import BotProcess
-from playground import FaultPlan, Playground, Reset
+from playground import FaultPlan, Playground, Reset, Status
 
 ENGINE = Path(__file__).parents[1] / "faulty_engine.py"
 
@@ -33,6 +33,54 @@ async def bot(discord: Playground, tmp_path: Path) -> AsyncIterator[BotProcess]:
     if process.is_running():
         assert await process.stop() == 0
     assert "Traceback" not in process.log(), process.log()
+
+
+async def until_ended(bot: BotProcess) -> int:
+    """Returns the exit code of a bot that ends by itself."""
+    process = bot._process
+    assert process is not None
+    async with asyncio.timeout(20):
+        return await process.wait()
+
+
+async def test_waits_for_a_discord_that_cannot_be_reached_yet(
+    bot: BotProcess, discord: Playground
+) -> None:
+    discord.faults = plan = FaultPlan()
+    plan.plan("GET", "^/users/@me$", Status(503))
+    plan.plan("GET", "^/gateway/bot$", Status(503))
+    await bot.start()
+    assert bot.log().count("Discord cannot be reached") == 2
+
+
+async def test_stops_at_once_while_discord_cannot_be_reached(
+    bot: BotProcess, discord: Playground
+) -> None:
+    discord.faults = plan = FaultPlan()
+    plan.plan("GET", "^/users/@me$", Reset(), times=1000)
+    tried = asyncio.Event()
+    discord.recorder.listeners.append(lambda record: tried.set())
+    starting = asyncio.create_task(bot.start())
+    async with asyncio.timeout(20):
+        await tried.wait()
+    assert await bot.stop() == 0
+    starting.cancel()
+
+
+async def test_a_token_that_was_reset_meanwhile_is_one_sentence(
+    bot: BotProcess, discord: Playground
+) -> None:
+    await bot.start()
+    await discord.gateway.drop(code=4004)
+    assert await until_ended(bot) == 2
+    assert "does not accept DISCORD_TOKEN" in bot.log()
+
+
+async def test_an_address_that_is_no_discord_is_one_sentence(bot: BotProcess) -> None:
+    bot.environment["EASEL_DISCORD_API_BASE"] = f"{bot.discord.api_base}/nothing"
+    with pytest.raises(RuntimeError, match="EASEL_DISCORD_API_BASE"):
+        await bot.start()
+    assert await until_ended(bot) == 2
 
 
 async def test_one_reader_delivers_what_the_run_before_had_left(

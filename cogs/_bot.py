@@ -21,6 +21,7 @@ from cogs._buttons import JobButton
 from cogs._delivery import Delivery, Patience
 from cogs._desk import Desk, Parts
 from cogs._orders import Orders
+from cogs._resolver import Resolver
 from engine.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -82,9 +83,8 @@ class EaselBot(commands.AutoShardedBot):
         """Logs in, as soon as Discord can be reached."""
 
         async def attempt() -> None:
-            # discord.py makes a connector once and a session for each try.
-            await self.http.close()
-            self.http.connector = discord.utils.MISSING
+            await self.http.close()  # with its connector, when there was a try before
+            self.http.connector = aiohttp.TCPConnector(limit=0, resolver=Resolver())
             await super(EaselBot, self).login(token)
 
         await self._when_reachable(attempt)

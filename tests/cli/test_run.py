@@ -67,6 +67,33 @@ async def test_stops_at_once_while_discord_cannot_be_reached(
     starting.cancel()
 
 
+async def test_stops_while_the_name_of_discord_is_looked_up(
+    bot: BotProcess, discord: Playground, tmp_path: Path
+) -> None:
+    """A look-up takes half a minute when no name server answers, and cannot be interrupted."""
+    asked = asyncio.Event()
+    door = str(tmp_path / "door")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket, time\n"
+        "def getaddrinfo(*args, **options):\n"
+        f"    socket.socket(socket.AF_UNIX).connect({door!r})\n"
+        "    time.sleep(40)\n"
+        "socket.getaddrinfo = getaddrinfo\n"
+    )
+    bot.environment["PYTHONPATH"] = str(tmp_path)
+    bot.environment["EASEL_DISCORD_API_BASE"] = "http://discord.invalid/api/v10"
+
+    def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, door), asyncio.timeout(30):
+        starting = asyncio.create_task(bot.start())
+        await asked.wait()
+        assert await bot.stop() == 0
+        starting.cancel()
+
+
 async def test_a_token_that_was_reset_meanwhile_is_one_sentence(
     bot: BotProcess, discord: Playground
 ) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import discord
 from asyncio_throttle.throttler import Throttler
+from discord.utils import MISSING
 
 from cogs import _buttons, _errors, _status
 from engine.errors import RequestError
@@ -73,6 +74,7 @@ class Line:
     interaction: discord.Interaction | None = None
     token_until: float = 0.0  # on the board's clock
     event: JobEvent | None = None
+    preview: bytes | None = None  # the newest; most steps come without one
     ended: bool = False  # nobody edits it any more
     shown: _status.Face | None = None
     edited_at: float = 0.0
@@ -82,6 +84,15 @@ class Line:
     def is_over(self) -> bool:
         """True when nobody edits the line any more."""
         return self.ended
+
+    def take(self, event: JobEvent) -> None:
+        """Notes what happened to the job."""
+        self.event = event
+        if not isinstance(event, Progress):
+            self.preview = None  # made again from its first step, or over
+        elif event.preview is not None:
+            self.preview = event.preview
+        self.changed.set()
 
     @property
     def file_limit(self) -> int | None:
@@ -237,8 +248,7 @@ class Board:
     async def _watch(self, line: Line) -> None:
         try:
             async for event in self._queue.watch(line.job.id):
-                line.event = event
-                line.changed.set()
+                line.take(event)
         except RequestError:  # forgotten while the answer was on its way
             line.ended = True
             line.changed.set()
@@ -283,7 +293,7 @@ class Board:
             case Started():
                 return _status.started(line.job)
             case Progress():
-                return _status.running(line.job, event)
+                return _status.running(line.job, event, line.preview)
             case GenerationFailed(error=_status.CANCELLED):
                 return _status.cancelled(line.job)
             case GenerationResult() | GenerationFailed() | None:
@@ -318,16 +328,7 @@ class Board:
 
     async def _edit(self, line: Line, face: _status.Face) -> None:
         view = _buttons.status_view(line.job.id, face.button) if face.button else None
-        attachments: list[discord.File | discord.Attachment] = []
-        if face.preview is not None:
-            attachments.append(
-                discord.File(
-                    io.BytesIO(face.preview),
-                    "preview.jpg",
-                    spoiler=line.job.submission.destination.spoiler,
-                    description="Preview of the unfinished picture",
-                )
-            )
+        attachments = _preview_of(line, face)
         if line.interaction is not None and self._clock() < line.token_until:
             try:
                 await line.interaction.edit_original_response(
@@ -338,6 +339,7 @@ class Board:
                 if error.code != _errors.INVALID_TOKEN and error.status != 401:
                     raise
                 line.token_until = 0.0
+                attachments = _preview_of(line, face)  # a file can be sent once only
         message = self._message(line)
         if message is None:
             line.ended = True
@@ -388,3 +390,19 @@ class Board:
         for job in stored:
             if job.id not in self._lines and not job.submission.destination.private:
                 self.add(job, job.status_message_id)
+
+
+def _preview_of(line: Line, face: _status.Face) -> list[discord.File]:
+    """Returns the attachments of an edit; MISSING leaves the preview that is there."""
+    if line.shown is not None and face.preview == line.shown.preview:
+        return MISSING  # type: ignore[no-any-return]  # discord.py's "not given" fits every type
+    if face.preview is None:
+        return []
+    return [
+        discord.File(
+            io.BytesIO(face.preview),
+            "preview.jpg",
+            spoiler=line.job.submission.destination.spoiler,
+            description="Preview of the unfinished picture",
+        )
+    ]

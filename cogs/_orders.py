@@ -18,7 +18,7 @@ from cogs import _answer, _buttons, _errors, _status
 from cogs._board import Board
 from engine.errors import NotAllowedError, TooManyWaitingError
 from engine.queue import JobQueue
-from engine.types import Destination, GenerationRequest, Job, Queued, Submission
+from engine.types import Destination, GenerationRequest, Job, Submission
 from storage.jobs import JobTable
 
 log = logging.getLogger(__name__)
@@ -110,8 +110,7 @@ class Orders:
         if job.state.is_final:  # an old event that came once more
             await _errors.say(interaction, ALREADY_DONE)
             return
-        place = self._queue.place(job.id) or Queued(job.id, 1, None)
-        face = _status.queued(job, place, self._queue.engine_state)
+        face = _status.queued(job, self._queue.place(job.id), self._queue.engine_state)
         view = _buttons.status_view(job.id, _status.CANCEL)
         private = job.submission.destination.private
         try:

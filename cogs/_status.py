@@ -25,6 +25,7 @@ _BAR_LENGTH = 12
 _PROMPT_LIMIT = 200
 _STAGE_LIMIT = 100
 _ETA_GRAIN_S = 10  # a reader's clock counts down by itself; small corrections would be noise
+_SOON_S = 8.0  # less than the grain: a number of seconds would be wrong before it is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +49,38 @@ class Face:
 
 def queued(
     job: Job,
-    place: Queued,
+    place: Queued | None,
     engine: EngineLoading | EngineReady | EngineDied,
     before: Face | None = None,
 ) -> Face:
-    """Returns the face of a waiting job. `before` keeps an estimate that is still about right."""
+    """Returns the face of a waiting job.
+
+    `place` is None while it is not known yet; `before` keeps an estimate that is still about right.
+    """
+    line = f"#{place.position} in line" if place is not None else "in line"
     match engine:
         case EngineLoading():
             stage = _text.shown(engine.stage, _STAGE_LIMIT) or "starting"
             if engine.fraction is not None and math.isfinite(engine.fraction):
                 stage += f" ({min(max(engine.fraction, 0.0), 1.0):.0%})"
-            state = f"The engine is loading: {stage}. You are #{place.position} in line."
+            state = f"The engine is loading: {stage}. You are {line}."
             return Face(_with_title(job, state), CANCEL)
         case EngineDied():
-            state = f"The engine is starting again. You are #{place.position} in line."
+            state = (
+                f"The engine stopped and will be started again. You are {line}, and your job is "
+                "kept. If this lasts, tell the operator of this bot."
+            )
             return Face(_with_title(job, state), CANCEL)
         case EngineReady():
             pass
     starts_at = None
-    state = f"#{place.position} in line"
-    if place.eta_s is not None and math.isfinite(place.eta_s):
-        starts_at = _starts_at(place.eta_s, before)
-        state += f", starts <t:{starts_at}:R>"
+    state = line[0].upper() + line[1:]
+    if place is not None and place.eta_s is not None and math.isfinite(place.eta_s):
+        if place.eta_s <= _SOON_S:
+            state += ", starts in a moment"
+        else:
+            starts_at = _starts_at(place.eta_s, before)
+            state += f", starts <t:{starts_at}:R>"
     return Face(_with_title(job, state), CANCEL, starts_at=starts_at)
 
 
@@ -78,13 +89,13 @@ def started(job: Job) -> Face:
     return Face(_with_title(job, "Starting …"), STOP)
 
 
-def running(job: Job, progress: Progress) -> Face:
-    """Returns the face of a running job: a bar, the steps and the newest preview."""
+def running(job: Job, progress: Progress, preview: bytes | None = None) -> Face:
+    """Returns the face of a running job: a bar, the steps of all its pictures, a preview."""
     total = max(progress.total, 1)
     step = min(max(progress.step, 0), total)
     full = round(_BAR_LENGTH * step / total)
     bar = "▰" * full + "▱" * (_BAR_LENGTH - full)
-    return Face(_with_title(job, f"{bar} {step}/{total}"), STOP, preview=progress.preview)
+    return Face(_with_title(job, f"{bar} {step}/{total} steps"), STOP, preview=preview)
 
 
 def cancelled(job: Job, by_id: int | None = None) -> Face:
@@ -94,10 +105,12 @@ def cancelled(job: Job, by_id: int | None = None) -> Face:
 
 
 def _starts_at(eta_s: float, before: Face | None) -> int:
-    at = int((time.time() + max(eta_s, 0.0)) // _ETA_GRAIN_S + 1) * _ETA_GRAIN_S
+    now = time.time()
+    at = int((now + eta_s) // _ETA_GRAIN_S + 1) * _ETA_GRAIN_S
     if before is not None and before.starts_at is not None:
-        tolerance = max(2 * _ETA_GRAIN_S, eta_s / 5)
-        if abs(at - before.starts_at) <= tolerance:
+        tolerance = max(_ETA_GRAIN_S, eta_s / 5)
+        # A promise that is over would read "starts 5 seconds ago".
+        if abs(at - before.starts_at) <= tolerance and before.starts_at > now + _SOON_S:
             return before.starts_at
     return at
 

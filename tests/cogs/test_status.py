@@ -11,6 +11,7 @@ import pytest
 
 from cogs import _status
 from cogs._board import Pace
+from cogs._status import Face
 from engine.types import (
     Destination,
     EngineDied,
@@ -55,6 +56,18 @@ def test_waiting_line_says_place_and_time() -> None:
     assert unknown.content.endswith("#3 in line")
 
 
+def test_line_of_an_unknown_place_names_none() -> None:
+    assert _status.queued(job_of(), None, READY).content.endswith("\nIn line")
+    loading = _status.queued(job_of(), None, EngineLoading("x"))
+    assert loading.content.endswith("You are in line.")
+
+
+def test_start_within_seconds_is_promised_without_a_number() -> None:
+    face = _status.queued(job_of(), Queued("j", 1, 0.4), READY)
+    assert face.content.endswith("#1 in line, starts in a moment")
+    assert face.starts_at is None
+
+
 def test_promised_time_stays_while_it_is_about_right() -> None:
     first = _status.queued(job_of(), Queued("j", 3, 100.0), READY)
     assert _status.queued(job_of(), Queued("j", 3, 110.0), READY, first) == first
@@ -62,20 +75,31 @@ def test_promised_time_stays_while_it_is_about_right() -> None:
     assert later.starts_at != first.starts_at
 
 
+def test_promised_time_is_never_over() -> None:
+    over = Face("", starts_at=int(time.time()) - 2)
+    face = _status.queued(job_of(), Queued("j", 1, 9.0), READY, over)
+    assert face.starts_at is not None
+    assert face.starts_at > time.time() + 5
+
+
 def test_loading_line_says_what_is_loaded() -> None:
     place = Queued("j", 1, None)
     face = _status.queued(job_of(), place, EngineLoading("downloading unet", 0.4))
     assert "The engine is loading: downloading unet (40%). You are #1 in line." in face.content
     again = _status.queued(job_of(), place, EngineDied("x", ()))
-    assert "The engine is starting again. You are #1 in line." in again.content
+    assert "will be started again. You are #1 in line" in again.content
 
 
 @pytest.mark.parametrize(
     ("step", "total", "text"),
-    [(0, 8, "▱" * 12 + " 0/8"), (4, 8, "▰" * 6 + "▱" * 6 + " 4/8"), (9, 8, "▰" * 12 + " 8/8")],
+    [
+        (0, 8, "▱" * 12 + " 0/8 steps"),
+        (4, 8, "▰" * 6 + "▱" * 6 + " 4/8 steps"),
+        (9, 8, "▰" * 12 + " 8/8 steps"),
+    ],
 )
 def test_running_line_has_a_bar(step: int, total: int, text: str) -> None:
-    face = _status.running(job_of(), Progress("j", step, total, b"jpeg"))
+    face = _status.running(job_of(), Progress("j", step, total), b"jpeg")
     assert face.content.endswith(text)
     assert face.button == "Stop"
     assert face.preview == b"jpeg"
@@ -148,13 +172,14 @@ async def test_preview_is_part_of_the_line_and_hidden_like_the_picture(world: Wo
         (job,) = await world.parts.jobs.waiting_of(world.ann.id)
         kept = world.bot.desk.board.get(job.id)
         assert kept is not None
-        kept.event = Progress(job.id, 3, 9, b"\xff\xd8 a preview")
-        kept.changed.set()
-        await world.line("3/9")
-        (line,) = (message for message in world.messages() if "3/9" in message.content)
+        kept.take(Progress(job.id, 3, 9, b"\xff\xd8 a preview"))
+        line = await world.line("3/9")
         (preview,) = line.attachments
         assert preview.filename.endswith("preview.jpg")
         assert preview.is_spoiler() is spoiler
+        kept.take(Progress(job.id, 4, 9))  # most steps have no preview of their own
+        line = await world.line("4/9")
+        assert [one.id for one in line.attachments] == [preview.id]
         world.go()
         await world.result(number + 1)
         (world.state / "go").unlink()
@@ -169,9 +194,9 @@ async def test_line_is_edited_as_a_message_when_the_token_has_ended(world: World
     world.env.inject_error(
         "PATCH", "/webhooks/*/messages/@original", status=401, code=50027, times=None
     )
-    kept.event = Progress(job.id, 3, 9)
-    kept.changed.set()
-    await world.line("3/9")
+    kept.take(Progress(job.id, 3, 9, b"\xff\xd8 a preview"))
+    line = await world.line("3/9")
+    assert line.attachments
     assert f"/channels/{world.channel.id}/messages/{line.id}" in [
         request.path for request in world.env.http_requests if request.method == "PATCH"
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -38,6 +39,7 @@ class Health:
         self._lags_s: deque[float] = deque(maxlen=_WINDOW)
         self._worst_s = 0.0
         self._is_connected = is_connected
+        self._is_broken = False  # the last write failed
 
     def state(self) -> dict[str, Any]:
         """Returns the state as JSON-able facts; lags are of the last minute."""
@@ -68,18 +70,34 @@ class Health:
                 self._worst_s = max(self._worst_s, lag)
                 if self._path is not None and loop.time() - written >= self._interval_s:
                     written = loop.time()
-                    await asyncio.to_thread(_write, self._path, self.state())
+                    await self._write(self._path)
         finally:
             if self._path is not None:
-                self._path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+
+    async def _write(self, path: Path) -> None:
+        """Writes the file. Trouble with it is told once: the bot goes on without."""
+        writing = asyncio.create_task(asyncio.to_thread(_replace, path, json.dumps(self.state())))
+        try:
+            await asyncio.shield(writing)
+            self._is_broken = False
+        except OSError as error:
+            if not self._is_broken:
+                log.warning("The health file %s cannot be written: %s", path, error)
+            self._is_broken = True
+        finally:
+            await asyncio.wait({writing})  # or the thread makes the file again after its removal
 
 
-def _write(path: Path, state: dict[str, Any]) -> None:
-    """Replaces the file at once, so that a reader never sees half of it; a full disk is logged."""
-    temporary = path.with_name(path.name + ".tmp")
+def _replace(path: Path, text: str) -> None:
+    """Replaces the file at once, so that a reader never sees half of it."""
+    temporary = path.parent / f"{path.name}.tmp"
     try:
-        temporary.write_text(json.dumps(state))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text)
         temporary.replace(path)
     except OSError:
-        log.warning("the health file %s cannot be written", path, exc_info=True)
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

@@ -68,7 +68,10 @@ def request_from(
     """
     quality = _chosen("quality", options.quality, tuple(Quality)) or Quality.STANDARD
     second_pass = HD if quality == Quality.HD else None
-    width, height = _size(options, info, second_pass.scale if second_pass else 1.0)
+    width, height = _size(options, info, second_pass)
+    prompt = _words("prompt", options.prompt) or ""
+    if not _text.clean(prompt):  # characters that nobody can see are no words either
+        raise InvalidRequestError("The prompt is empty. Say what the picture should show.")
     negative = _words("negative prompt", options.negative)
     if negative is None:
         negative = default_negative_prompt
@@ -78,7 +81,7 @@ def request_from(
     sampler = _chosen("sampler", options.sampler, info.samplers)
     seed = _whole("seed", options.seed, 0, MAX_SEED)
     request = GenerationRequest(
-        prompt=_words("prompt", options.prompt) or "",
+        prompt=prompt,
         negative_prompt=negative,
         width=width,
         height=height,
@@ -160,26 +163,42 @@ def closest(value: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def _size(options: Options, info: EngineInfo, scale: float) -> tuple[int, int]:
+def _size(options: Options, info: EngineInfo, second_pass: SecondPass | None) -> tuple[int, int]:
     aspect = _chosen("aspect", options.aspect, ASPECTS)
-    biggest = int(info.max_side / scale) // info.size_multiple * info.size_multiple
-    limits = (info.size_multiple, biggest, info.size_multiple)
-    width = _whole("width", options.width, *limits)
-    height = _whole("height", options.height, *limits)
+    scale = second_pass.scale if second_pass is not None else 1.0
+    step = info.size_multiple
+    biggest = int(info.max_side / scale) // step * step
+    reason = f", since quality:{Quality.HD} makes it {scale:g} times as large" if scale > 1 else ""
+    width = _whole("width", options.width, step, biggest, step, reason)
+    height = _whole("height", options.height, step, biggest, step, reason)
     if width is not None and height is not None:
         return width, height
-    if width is None and height is None:
-        return size_of(aspect or "1:1", info, scale)
-    across, down = (int(side) for side in (aspect or "1:1").split(":"))
     if aspect is None:
         native = min(info.native_size, biggest)
         return width or native, height or native
-    step = info.size_multiple
+    across, down = (int(side) for side in aspect.split(":"))
     if width is not None:
-        return width, min(max(round(width * down / across / step) * step, step), biggest)
+        return width, _other_side(("width", width, "height"), aspect, down / across, step, biggest)
     if height is not None:
-        return min(max(round(height * across / down / step) * step, step), biggest), height
+        return _other_side(
+            ("height", height, "width"), aspect, across / down, step, biggest
+        ), height
     return size_of(aspect, info, scale)
+
+
+def _other_side(
+    given: tuple[str, int, str], aspect: str, ratio: float, step: int, biggest: int
+) -> int:
+    """Returns the side that the aspect gives; `given` is a name, its value and the other name."""
+    name, value, other = given
+    wanted = max(round(value * ratio / step) * step, step)
+    if wanted > biggest:
+        most = int(biggest / ratio) // step * step
+        raise InvalidRequestError(
+            f"A {name} of {value} in {aspect} needs a {other} of {wanted}, and the limit is "
+            f"{biggest}. Give a {name} of at most {most}, or another aspect."
+        )
+    return wanted
 
 
 def _steps(options: Options, info: EngineInfo, quality: Quality) -> int:
@@ -190,7 +209,9 @@ def _steps(options: Options, info: EngineInfo, quality: Quality) -> int:
     return min(max(math.ceil(info.default_steps * factor), 1), MAX_STEPS)
 
 
-def _whole(name: str, value: object, low: int, high: int, multiple: int = 1) -> int | None:
+def _whole(
+    name: str, value: object, low: int, high: int, multiple: int = 1, reason: str = ""
+) -> int | None:
     if value is None:
         return None
     number: int | None = None
@@ -203,7 +224,8 @@ def _whole(name: str, value: object, low: int, high: int, multiple: int = 1) -> 
     if number is None or not low <= number <= high or number % multiple:
         steps = f" in steps of {multiple}" if multiple > 1 else ""
         raise InvalidRequestError(
-            f"The {name} cannot be {_quoted(value)}. Give a whole number from {low} to {high}{steps}."
+            f"The {name} cannot be {_quoted(value)}. Give a whole number from {low} to "
+            f"{high}{steps}{reason}."
         )
     return number
 
@@ -232,6 +254,10 @@ def _chosen(name: str, value: object, known: Iterable[str]) -> str | None:
     for choice in names:
         if choice.casefold() == wanted:
             return choice
+    if len(names) == 1:
+        raise InvalidRequestError(
+            f"There is no {name} {_quoted(value)}. The only one here is {names[0]}."
+        )
     nearest = closest(wanted, names)
     hint = f" Did you mean {nearest}?" if nearest else ""
     raise InvalidRequestError(
@@ -248,4 +274,5 @@ def _words(name: str, value: object) -> str | None:
 
 
 def _quoted(value: object) -> str:
-    return f'"{_text.plain(str(value)[:100], 40)}"'
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f'"{_text.plain(text[:100], 40)}"'

@@ -19,7 +19,7 @@ _MAX_SIDE = 4096  # the model's own limit is checked with the rest
 _QUALITY_NAMES = {
     Quality.DRAFT: "draft: half the steps, half the cost",
     Quality.STANDARD: "standard",
-    Quality.HD: "hd: more steps and a second pass at 1.5x the size",
+    Quality.HD: "hd: more steps, 1.5x the size, about 3x the cost",
 }
 
 
@@ -35,15 +35,15 @@ class Imagine(commands.Cog):
     @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
     @app_commands.describe(
         prompt="What the picture should show",
-        aspect="Shape of the picture, width to height",
+        aspect="Shape of the picture, width to height; 1:1 is a square",
         negative='What to keep out of the picture; "none" for nothing at all',
         model="The model that draws",
-        width="Width in pixels, instead of an aspect",
-        height="Height in pixels, instead of an aspect",
-        count="How many pictures",
-        seed="The same seed and options give the same picture",
-        steps="More steps take longer and are a little finer",
-        guidance="How closely the picture follows the words",
+        width="Width in pixels; with an aspect, the height follows",
+        height="Height in pixels; with an aspect, the width follows",
+        count=f"How many pictures, 1 to {MAX_IMAGES}",
+        seed=f"0 to {MAX_SEED}; the same seed and options give the same picture",
+        steps=f"1 to {MAX_STEPS}; more take longer and are a little finer",
+        guidance=f"0 to {MAX_GUIDANCE_SCALE:g}; how closely the picture follows the words",
         sampler="The method that turns noise into the picture",
         quality="How much work goes into the picture",
         private="Only you see the picture",

@@ -108,7 +108,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"guidance": (OptionType.NUMBER, "inf")}, "guidance cannot be|0 to 20"),
     ({"count": 5}, "count cannot be|1 to 4"),
     ({"sampler": "eulr"}, "no sampler|Did you mean euler?"),
-    ({"model": "faulti"}, "no model|Did you mean faulty?"),
+    ({"model": "faulti"}, "no model|The only one here is faulty"),
     ({"aspect": "16:8"}, "no aspect|Did you mean 16:9?"),
     ({"quality": "best"}, "no quality|draft, standard, hd"),
     ({"prompt": "x" * 6000}, "6,000 characters|1,500|Shorten"),

@@ -85,6 +85,34 @@ def test_size_that_the_second_pass_cannot_take_is_refused_with_its_limit() -> No
     with pytest.raises(InvalidRequestError, match="32 to 160 in steps of 32"):
         _options.request_from(Options("a", width=256, quality="hd"), POCKET)
 
+    with pytest.raises(InvalidRequestError, match=r"since quality:hd makes it 1\.5 times as large"):
+        _options.request_from(Options("a", width=256, quality="hd"), POCKET)
+
+
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [({"width": 256, "aspect": "9:16"}, 128), ({"height": 224, "aspect": "3:2"}, 160)],
+)
+def test_side_that_leaves_no_room_for_the_aspect_is_refused(
+    options: dict[str, object], most: int
+) -> None:
+    (side,) = options.keys() - {"aspect"}
+    with pytest.raises(InvalidRequestError, match=f"Give a {side} of at most {most}, or another"):
+        _options.request_from(Options("a", **options), POCKET)
+    request = _options.request_from(Options("a", **{**options, side: most}), POCKET)
+    assert max(request.width, request.height) <= POCKET.max_side
+
+
+@pytest.mark.parametrize("prompt", ["", "  ", "\u200b\u200b", "\u3164", "\u2800 \u200d"])
+def test_prompt_without_a_visible_character_is_empty(prompt: str) -> None:
+    with pytest.raises(InvalidRequestError, match="The prompt is empty"):
+        _options.request_from(Options(prompt), POCKET)
+
+
+def test_only_choice_is_named_as_such() -> None:
+    with pytest.raises(InvalidRequestError, match=r'no model "x"\. The only one here is pocket\.'):
+        _options.request_from(Options("a", model="x"), POCKET)
+
 
 def test_half_a_character_cannot_reach_the_database() -> None:
     request = _options.request_from(Options("a \ud800cat"), POCKET)

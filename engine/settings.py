@@ -13,7 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -23,6 +30,7 @@ from pydantic_settings import (
 )
 
 from engine.errors import StartError
+from engine.types import MAX_PROMPT_LENGTH
 
 ENGINE_FD_VARIABLE = "EASEL_ENGINE_FD"  # the engine's end of the socket pair
 
@@ -79,13 +87,28 @@ class Settings(EngineSettings):
         50.0, ge=0, description="A person's standard pictures in 24 hours; 0 is no limit"
     )
     per_minute: int = Field(10, ge=0, description="A person's jobs in 60 seconds; 0 is no limit")
-    default_negative_prompt: str = "blurry, low quality, watermark"
+    default_negative_prompt: str = Field(
+        "blurry, low quality, watermark", max_length=MAX_PROMPT_LENGTH
+    )
     engine_start_timeout_s: float = Field(
         300.0, gt=0, description="Without progress of its start the engine counts as hung"
     )
     step_timeout_s: float = Field(
         120.0, gt=0, description="Without a step the engine counts as hung"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_blanks(cls, values: dict[str, object]) -> dict[str, object]:
+        """Takes a variable that is set to nothing for one that is not set.
+
+        Files for containers list all of them. No default negative prompt is a choice, though.
+        """
+        return {
+            name: value
+            for name, value in values.items()
+            if value != "" or name == "default_negative_prompt"
+        }
 
     @field_validator("attachment_hosts", mode="before")
     @classmethod
@@ -135,14 +158,15 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             nearest = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {nearest[0]}?" if nearest else ""
             raise StartError(f"The variable {name} is not a setting of Easel.{hint}")
-    secrets = Path(environ.get("EASEL_SECRETS_DIR", "secrets"))
+    secrets = Path(environ.get("EASEL_SECRETS_DIR") or "secrets")
     try:
         # mypy does not know pydantic-settings' own keyword arguments.
         return Settings(_secrets_dir=secrets if secrets.is_dir() else None)  # type: ignore[call-arg]
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, p['loc']))}: {p['msg'].lower()}" for p in error.errors()
+            f"{'.'.join(map(str, p['loc']))}: {p['msg'][:1].lower()}{p['msg'][1:]}"
+            for p in error.errors()
         )
         raise StartError(f"The settings cannot be used: {problems}.") from error
-    except ValueError as error:  # a broken easel.toml, or JSON in a variable that takes a list
+    except (ValueError, OSError) as error:  # a broken or unreadable easel.toml
         raise StartError(f"The settings cannot be read: {error}") from error

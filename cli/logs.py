@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+from engine.errors import StartError
 from engine.settings import Settings
 
 # A webhook's and an interaction's token stand in the address of its requests, which discord.py
@@ -39,18 +40,28 @@ class SafeFormatter(logging.Formatter):
 
 
 def set_up_logging(settings: Settings, *, level: str | None = None) -> None:
-    """Logs to standard error and, when set, to `settings.log_file` (5 files of 10 MB)."""
+    """Logs to standard error and, when set, to `settings.log_file` (5 files of 10 MB).
+
+    Raises:
+        StartError: The file cannot be written.
+    """
     token = settings.discord_token
     formatter = SafeFormatter((token.get_secret_value(),) if token else ())
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if settings.log_file is not None:
         path = Path(settings.log_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(
-            logging.handlers.RotatingFileHandler(
-                path, maxBytes=10_000_000, backupCount=4, encoding="utf-8"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(
+                logging.handlers.RotatingFileHandler(
+                    path, maxBytes=10_000_000, backupCount=4, encoding="utf-8"
+                )
             )
-        )
+        except OSError as error:
+            raise StartError(
+                f"The log {path} cannot be written ({error.strerror}). Set EASEL_LOG_FILE to "
+                "another file."
+            ) from error
     root = logging.getLogger()
     root.setLevel(level or settings.log_level)
     for handler in handlers:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
-from cli.logs import SafeFormatter
+import pytest
+
+from cli.logs import SafeFormatter, set_up_logging
+from engine.errors import StartError
+from engine.settings import Settings
 
 
 def formatted(message: str, *args: object, secrets: tuple[str, ...] = (), exc: bool = False) -> str:
@@ -45,3 +50,15 @@ def test_traceback_keeps_its_lines() -> None:
     except ValueError:
         text = formatted("failed", exc=True)
     assert len(text.splitlines()) > 3
+
+
+@pytest.mark.parametrize("name", ["file/easel.log", "folder"])
+def test_log_file_that_cannot_be_written_stops_the_start_with_a_sentence(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    before = logging.getLogger().handlers[:]
+    with pytest.raises(StartError, match="EASEL_LOG_FILE"):
+        set_up_logging(Settings(log_file=tmp_path / name))
+    assert logging.getLogger().handlers == before

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import discord
@@ -102,8 +101,7 @@ class Orders:
         except TooManyWaitingError as error:
             mine = self._queue.waiting(interaction.user.id)
             if mine and mine[0].eta_s is not None:
-                starts = datetime.now(UTC) + timedelta(seconds=mine[0].eta_s)
-                error.add_note(f"The next one should start {_errors.stamp(starts)}.")
+                error.add_note(f"The next one {_status.start_of(mine[0].eta_s)}.")
             raise
 
     async def _acknowledge(self, interaction: discord.Interaction, job: Job) -> None:

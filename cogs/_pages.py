@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import discord
 from discord.app_commands import Choice
 
-from cogs import _buttons, _errors, _text
+from cogs import _buttons, _errors, _status, _text
 from cogs._desk import Desk
-from engine.types import EngineReady, Generation, Job, Queued
+from engine.types import EngineDied, EngineLoading, Generation, Job, Progress, Queued
 
 NO_HISTORY = "You have no pictures yet. Make one with /imagine."
 NO_OLDER = "There are no older pictures."
@@ -21,6 +21,7 @@ _PAGE = 10
 _TITLE_LIMIT = 120
 _MAX_CHOICES = 25
 _SEARCHED = 100  # newest pictures that an autocomplete looks through
+_CHOICE = re.compile(r".*\(([a-z0-9]+)\)", re.DOTALL)  # `_choice`, typed instead of picked
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +48,63 @@ async def history(desk: Desk, owner_id: int, before: str | None = None) -> Page:
 
 async def history_choices(desk: Desk, owner_id: int, typed: str) -> list[Choice[str]]:
     """Returns the person's newest pictures whose prompt or id contains what was typed."""
-    wanted = typed.strip().casefold()
-    found = await desk.parts.history.recent(owner_id, limit=_SEARCHED)
+    found = await history_matches(desk, owner_id, typed)
     return [
         Choice(name=_choice(one.request.prompt, one.id), value=one.id)
-        for one in found
+        for one in found[:_MAX_CHOICES]
+    ]
+
+
+async def history_matches(desk: Desk, owner_id: int, typed: str) -> list[Generation]:
+    """Returns the person's newest pictures whose prompt or id contains what was typed."""
+    wanted = typed.strip().casefold()
+    return [
+        one
+        for one in await desk.parts.history.recent(owner_id, limit=_SEARCHED)
         if wanted in one.id or wanted in one.request.prompt.casefold()
-    ][:_MAX_CHOICES]
+    ]
 
 
 async def waiting(desk: Desk, owner_id: int) -> Page:
     """Returns a person's waiting and running jobs, and how long the line is."""
     jobs = await desk.parts.jobs.waiting_of(owner_id)
     places = {place.job_id: place for place in desk.parts.queue.waiting()}
-    state = desk.parts.queue.engine_state
-    lines = [_job_line(job, places.get(job.id)) for job in jobs] or [NO_JOBS]
+    lines = [_job_line(desk, job, places.get(job.id)) for job in jobs] or [NO_JOBS]
     embed = discord.Embed(title="Your jobs", description="\n".join(lines))
-    everybody = f"{len(places)} waiting in all" if len(places) != 1 else "1 waiting in all"
-    if not isinstance(state, EngineReady):
-        everybody += " · the engine is loading"
-    embed.set_footer(text=everybody)
+    footer = [_everybody(len(places))]
+    match desk.parts.queue.engine_state:
+        case EngineLoading():
+            footer.append("the engine is loading")
+        case EngineDied():
+            footer.append("the engine stopped and will be started again")
+    embed.set_footer(text=joined(footer))
     return Page(embed)
 
 
 async def waiting_choices(desk: Desk, owner_id: int, typed: str) -> list[Choice[str]]:
     """Returns the person's jobs that can be cancelled."""
-    wanted = typed.strip().casefold()
+    found = await waiting_matches(desk, owner_id, typed)
     return [
         Choice(name=_choice(job.request.prompt, job.id), value=job.id)
+        for job in found[:_MAX_CHOICES]
+    ]
+
+
+async def waiting_matches(desk: Desk, owner_id: int, typed: str) -> list[Job]:
+    """Returns the person's waiting and running jobs whose prompt or id contains what was typed."""
+    wanted = typed.strip().casefold()
+    return [
+        job
         for job in await desk.parts.jobs.waiting_of(owner_id)
         if wanted in job.id or wanted in job.request.prompt.casefold()
-    ][:_MAX_CHOICES]
+    ]
+
+
+def id_of(typed: str) -> str:
+    """Returns the id in what a person typed or picked from the choices."""
+    text = typed.strip().casefold()
+    choice = _CHOICE.fullmatch(text)
+    return choice[1] if choice is not None else text
 
 
 def joined(parts: Iterable[str]) -> str:
@@ -101,14 +128,23 @@ def _history_line(generation: Generation) -> str:
     return joined(parts)
 
 
-def _job_line(job: Job, place: Queued | None) -> str:
+def _everybody(count: int) -> str:
+    if count == 0:
+        return "Nobody is waiting"
+    return f"{count} jobs waiting in all" if count > 1 else "1 job waiting in all"
+
+
+def _job_line(desk: Desk, job: Job, place: Queued | None) -> str:
     title = _text.shown(job.request.prompt, _TITLE_LIMIT)
     parts = [f"**{title}**", f"`{job.id}`"]
     if place is None:
-        parts.append("running")
+        line = desk.board.get(job.id)
+        if line is not None and isinstance(line.event, Progress):
+            parts.append(f"running, {line.event.step}/{line.event.total} steps")
+        else:
+            parts.append("running")
     else:
         parts.append(f"#{place.position} in line")
         if place.eta_s is not None:
-            starts = datetime.now(UTC) + timedelta(seconds=place.eta_s)
-            parts.append(f"starts {_errors.stamp(starts)}")
+            parts.append(_status.start_of(place.eta_s))
     return joined(parts)

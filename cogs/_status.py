@@ -84,6 +84,13 @@ def queued(
     return Face(_with_title(job, state), CANCEL, starts_at=starts_at)
 
 
+def start_of(eta_s: float) -> str:
+    """Returns when a waiting job starts, as words for a text that is not edited."""
+    if eta_s <= _SOON_S:
+        return "starts in a moment"
+    return f"starts <t:{int(time.time() + eta_s)}:R>"
+
+
 def started(job: Job) -> Face:
     """Returns the face of a job whose first step is on its way."""
     return Face(_with_title(job, "Starting …"), STOP)

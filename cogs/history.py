@@ -67,11 +67,15 @@ class History(
     async def _pictures(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
         return await _pages.history_choices(self._desk, interaction.user.id, current)
 
-    async def _own(self, owner_id: int, id_: str) -> Generation:
+    async def _own(self, owner_id: int, typed: str) -> Generation:
+        """Returns the picture with the id, or else the newest one with these words."""
         try:
-            generation = await self._desk.parts.history.get(id_.strip().casefold())
+            generation = await self._desk.parts.history.get(_pages.id_of(typed))
         except UnknownJobError as error:
-            raise UnknownJobError(NOT_IN_HISTORY) from error
+            found = await _pages.history_matches(self._desk, owner_id, typed)
+            if not found:
+                raise UnknownJobError(NOT_IN_HISTORY) from error
+            return found[0]
         if generation.submission.owner_id != owner_id:
             raise NotAllowedError(NOT_IN_HISTORY)
         if generation.deleted_at is not None:

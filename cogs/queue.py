@@ -9,10 +9,13 @@ from discord.ext import commands
 
 from cogs import _answer, _pages, _text
 from cogs._desk import Desk
-from engine.errors import NotAllowedError, UnknownJobError
+from engine.errors import InvalidRequestError, NotAllowedError, UnknownJobError
 from engine.types import Job
 
 NOT_WAITING = "You have no such job waiting. Choose one from the list that appears while you type."
+SEVERAL = (
+    "{count} of your jobs have these words. Choose one from the list that appears while you type."
+)
 CANCELLED = "Cancelled: **{title}**. The cost was given back."
 ENDED = "This job has ended already."
 
@@ -53,11 +56,17 @@ class Queue(commands.GroupCog, group_name="queue", group_description="Your waiti
     async def _jobs(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
         return await _pages.waiting_choices(self._desk, interaction.user.id, current)
 
-    async def _own(self, owner_id: int, id_: str) -> Job:
+    async def _own(self, owner_id: int, typed: str) -> Job:
+        """Returns the job with the id, or else the only one with these words."""
         try:
-            job = await self._desk.parts.jobs.get(id_.strip().casefold())
+            job = await self._desk.parts.jobs.get(_pages.id_of(typed))
         except UnknownJobError as error:
-            raise UnknownJobError(NOT_WAITING) from error
+            found = await _pages.waiting_matches(self._desk, owner_id, typed)
+            if len(found) > 1:
+                raise InvalidRequestError(SEVERAL.format(count=len(found))) from error
+            if not found:
+                raise UnknownJobError(NOT_WAITING) from error
+            return found[0]
         if job.owner_id != owner_id:
             raise NotAllowedError(NOT_WAITING)
         return job

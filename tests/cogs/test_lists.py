@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.types import Progress
 from tests.cogs.acts import forge
 from tests.cogs.conftest import World, labels, settings_for, world_of
 
@@ -83,7 +84,7 @@ async def test_queue_view_and_cancel_know_own_jobs_only(tmp_path: Path) -> None:
         assert lines[0].startswith("**a cat** · `")
         assert lines[1].startswith(r"**a \*cow\*** · `")
         assert "in line" in lines[0]
-        assert "3 waiting in all · the engine is loading" in str(embed.footer.text)
+        assert "3 jobs waiting in all · the engine is loading" in str(embed.footer.text)
         (choice,) = await world.ann.autocomplete(world.channel, "queue cancel", "job", "cow")
         refused = await world.ben.slash(world.channel, "queue cancel", job=choice["value"])
         assert refused.response is not None
@@ -98,6 +99,54 @@ async def test_queue_view_of_nothing(world: World) -> None:
     answer = await world.ann.slash(world.channel, "queue view")
     assert answer.response is not None
     assert answer.response.embeds[0].description == "You have no jobs waiting."
+    assert answer.response.embeds[0].footer.text == "Nobody is waiting"
+
+
+async def test_queue_view_tells_how_far_a_running_job_is(world: World) -> None:
+    await world.ann.slash(world.channel, "imagine", prompt="a cat engine:hold")
+    await world.line("Starting")
+    (job,) = await world.parts.jobs.waiting_of(world.ann.id)
+    kept = world.bot.desk.board.get(job.id)
+    assert kept is not None
+    for progress, words in ((None, "running"), (Progress(job.id, 3, 9), "running, 3/9 steps")):
+        if progress is not None:
+            kept.take(progress)
+        answer = await world.ann.slash(world.channel, "queue view")
+        assert answer.response is not None
+        assert str(answer.response.embeds[0].description).endswith(f" · {words}")
+    world.go()
+    await world.result()
+
+
+async def test_queue_cancel_takes_words_of_one_job(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path, "--never-ready"), ready=False) as world:
+        for prompt in ("a red cat", "a red dog"):
+            await world.ann.slash(world.channel, "imagine", prompt=prompt)
+        for typed, words in (
+            ("red", "2 of your jobs have these words"),
+            ("bird", "no such job"),
+            ("Red CAT", "Cancelled: **a red cat**"),
+        ):
+            answer = await world.ann.slash(world.channel, "queue cancel", job=typed)
+            assert answer.response is not None
+            assert words in answer.response.content
+        (choice,) = await world.ann.autocomplete(world.channel, "queue cancel", "job", "")
+        answer = await world.ann.slash(world.channel, "queue cancel", job=choice["name"])
+        assert answer.response is not None
+        assert "Cancelled: **a red dog**" in answer.response.content
+
+
+async def test_history_show_takes_words_and_shows_the_newest(world: World) -> None:
+    for number, prompt in enumerate(("a red cat", "a (red) dog", "a bird"), 1):
+        await world.ann.slash(world.channel, "imagine", prompt=prompt)
+        await world.result(number)
+    for typed in ("RED", "a (red)", "a (red) dog"):
+        answer = await world.ann.slash(world.channel, "history show", picture=typed)
+        assert answer.response is not None
+        assert "prompt:a (red) dog" in str(answer.response.embeds[0].description)
+    refused = await world.ben.slash(world.channel, "history show", picture="red")
+    assert refused.response is not None
+    assert "no such picture" in refused.response.content
 
 
 async def test_help_topics_know_the_limits_that_hold(world: World) -> None:

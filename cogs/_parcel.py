@@ -158,8 +158,6 @@ def _result_text(job: Job, generation: Generation, usage: Usage | None) -> str:
     facts = [f"<@{job.owner_id}>", _seeds(generation.seeds), f"{generation.seconds:.1f} s"]
     if usage is not None and usage.daily > 0:
         facts.append(f"{usage.used_today:.4g} of {usage.daily:.4g} today")
-    elif usage is not None:
-        facts.append(f"{usage.used_today:.4g} today")
     tail = " — " + " · ".join(facts)
     notes = "".join(f"\n-# {_text.shown(warning, 200)}" for warning in generation.warnings[:4])
     room = _text.MAX_CONTENT - _text.length(tail + notes) - len("****")

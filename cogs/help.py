@@ -27,14 +27,14 @@ START = (
     "your waiting jobs in `/queue view`."
 )
 OPTIONS = (
-    "**aspect**: the shape. **width**, **height**: exact pixels instead, in steps of {multiple}, up "
-    "to {max_side}.\n"
+    "**aspect**: the shape. **width**, **height**: exact pixels, in steps of {multiple}, up to "
+    "{max_side}; without them the picture has about {native} x {native}.\n"
     "**negative**: what to keep out; `none` for nothing at all.\n"
-    "**count**: up to {max_images} pictures. **seed**: a number that fixes the chance in the "
-    "picture.\n"
+    "**count**: up to {max_images} pictures. **seed**: the same number with the same options gives "
+    "the same picture.\n"
     "**steps**, **guidance**, **sampler**: how the picture is made; here {steps} steps, {guidance} "
     "and {sampler} unless you say otherwise.\n"
-    "**quality**: draft is fast, hd makes a second pass at 1.5x the size.\n"
+    "**quality**: draft takes half the steps; hd takes more, and a second pass at 1.5x the size.\n"
     "**private**: only you see it. **spoiler**: hidden until clicked.\n"
     "The model is {model}. A prompt has up to {max_prompt:,} characters."
 )
@@ -44,17 +44,19 @@ BUTTONS = (
     "**Info** shows every parameter and a command that makes the same picture.\n"
     "**Delete** removes the picture and the message (its owner, or a moderator).\n"
     "**Cancel** and **Stop** end a job that waits or runs (its owner, or a moderator).\n"
+    "**Try again** runs a failed job once more; it is yours, and counts for you.\n"
     "Buttons keep working after a restart."
 )
 LIMITS = (
-    "You may have {waiting} jobs waiting at a time{per_minute}{daily}.\n"
+    "You may have {waiting} jobs waiting or running at a time{per_minute}{daily}.\n"
     "Larger, finer or more pictures cost more; what fails or is cancelled is given back. Everybody "
     "gets a fair share of the engine: a person with many jobs does not hold up the others."
 )
 PRIVACY = (
     "Pictures are made on the machine of this bot's operator; prompts and pictures stay there and in "
     "the channel where they were asked for.\n"
-    "With `private:True` only you see the status and the picture. Delete a picture with its button."
+    "With `private:True` only you see the status and the picture. **Delete** below a picture removes "
+    "it from Discord and from that machine."
 )
 
 
@@ -74,10 +76,10 @@ class Help(commands.Cog):
         """Answers with the topic."""
         if topic not in TOPICS:
             raise InvalidRequestError(
-                f"There is no help about that. Choose one of: {', '.join(TOPICS)}."
+                f"There is no help about that. Choose one of: {', '.join(TOPICS.values())}."
             )
         embed = discord.Embed(title=TOPICS[topic], description=self._words(topic))
-        others = ", ".join(key for key in TOPICS if key != topic)
+        others = " · ".join(title for key, title in TOPICS.items() if key != topic)
         embed.set_footer(text=f"Other topics: {others}")
         await _answer.answer(interaction, ephemeral=True, embed=embed)
 
@@ -100,6 +102,7 @@ class Help(commands.Cog):
             return OPTIONS_UNKNOWN
         return OPTIONS.format(
             multiple=info.size_multiple,
+            native=info.native_size,
             max_side=info.max_side,
             max_images=MAX_IMAGES,
             steps=info.default_steps,
@@ -113,7 +116,8 @@ class Help(commands.Cog):
         settings = self._desk.parts.settings
         per_minute = f", start {settings.per_minute} in a minute" if settings.per_minute else ""
         daily = (
-            f", and make as much as {settings.daily_allowance:g} standard pictures in 24 hours"
+            f", and spend {settings.daily_allowance:g} standard pictures in 24 hours. A standard "
+            "picture has the model's own size and number of steps"
             if settings.daily_allowance
             else ""
         )

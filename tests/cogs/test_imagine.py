@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,10 @@ async def test_prompt_is_shown_letter_by_letter(world: World) -> None:
     assert "discord.gg" not in result.content
     assert not result.mention_everyone
     assert [user.id for user in result.mentions] == [world.ann.id]
+
+
+async def test_result_counts_nothing_where_nothing_is_limited(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path, daily_allowance=0)) as world:
+        await world.ann.slash(world.channel, "imagine", prompt="a cat", seed=1)
+        result = await world.result()
+        assert re.fullmatch(r"\*\*a cat\*\* — <@\d+> · seed 1 · [\d.]+ s", result.content)

@@ -154,13 +154,15 @@ async def test_help_topics_know_the_limits_that_hold(world: World) -> None:
         ("start", "/imagine"),
         ("options", "in steps of 8, up to 1024"),
         ("buttons", "Reroll"),
-        ("limits", "4 jobs waiting at a time, start 10 in a minute"),
+        ("limits", "4 jobs waiting or running at a time, start 10 in a minute"),
         ("privacy", "private:True"),
     ):
         answer = await world.ann.slash(world.channel, "help", topic=topic)
         assert answer.ephemeral
         assert answer.response is not None
         assert words in (answer.response.embeds[0].description or "")
+        others = str(answer.response.embeds[0].footer.text)
+        assert ("Who sees what" in others) is (topic != "privacy")  # as the option's choices say
     answer = await forge(world, world.ann, world.channel, "help", topic="everything")
     assert answer.response is not None
     assert "no help about that" in answer.response.content

@@ -24,7 +24,18 @@ _LOOSE_JOINERS = re.compile(
     rf"(?<![^\x00-\x7f\s])[{_JOINERS}]+|[{_JOINERS}]+(?![^\x00-\x7f\s{_JOINERS}])"
 )
 _SPACES = re.compile(r"\s+")
-_MARKDOWN = re.compile(r"([\\*_~`|<>\[\]()#@:-])")
+# Only what Discord would read as markup, since whoever copies the text gets the backslashes, too:
+# "(close-up), 8:1" needs none.
+_MARKDOWN = re.compile(
+    r"""
+      [\\*_~`|<\[]       # styles, code, spoilers, mentions, times, links with a text
+    | ^[>#+-]           # quotes, headings and lists
+    | @(?=everyone|here)
+    | (?<=<)@           # for readers of "<@1>" that know no escapes
+    | :(?=//|[^\s:]+:)  # links, and emoji by their name
+    """,
+    re.VERBOSE,
+)
 # Discord shows invitations and gifts as cards even without "https://".
 _CARDS = re.compile(r"(?i)(discord(?:app)?|dis)\.(?=gg|gd|com|gift|new|co|me)")
 
@@ -56,7 +67,7 @@ def clean(text: str) -> str:
 
 def escape(text: str) -> str:
     """Returns cleaned text that Discord shows letter by letter: no markup, mention, link or card."""
-    return _CARDS.sub(r"\1\\.", _MARKDOWN.sub(r"\\\1", clean(text)))
+    return _CARDS.sub(r"\1\\.", _MARKDOWN.sub(r"\\\g<0>", clean(text)))
 
 
 def length(text: str) -> int:

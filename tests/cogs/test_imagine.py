@@ -270,7 +270,7 @@ async def test_prompt_is_shown_letter_by_letter(world: World) -> None:
     prompt = "@everyone <@1> **x** [a](https://evil.example) \u202egnp.exe \u200bdiscord.gg/abc"
     await world.ann.slash(world.channel, "imagine", prompt=prompt)
     result = await world.result()
-    assert r"\@everyone \<\@1\> \*\*x\*\* \[a\]\(https\://evil.example\)" in result.content
+    assert r"\@everyone \<\@1> \*\*x\*\* \[a](https\://evil.example)" in result.content
     assert "\u202e" not in result.content + str(result.attachments[0].description)
     assert "discord.gg" not in result.content
     assert not result.mention_everyone

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,6 +28,14 @@ class RowError(Exception):
         self.cause = cause
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The U-Net call that a row ran in: its rows, and the tokens of each row's text."""
+
+    rows: int
+    tokens: int
+
+
 class Predictor:
     """Calls the U-Net, in smaller parts where one call does not fit into memory."""
 
@@ -32,29 +43,60 @@ class Predictor:
         """Keeps the U-Net and, per latent size, the rows that are known to fit."""
         self._unet = unet
         self._fits: dict[tuple[int, ...], int] = {}
+        # Attention does not see that all its keys are there twice. The pooling of such a U-Net does:
+        # it adds their mean as one more key, which would count for less.
+        self._can_repeat_text = unet.config.addition_embed_type != "text"
 
-    def predict(self, sample: Any, timesteps: Any, prompt_embeds: Any) -> tuple[Any, list[int]]:
-        """Returns the U-Net's output for all rows, and for each row how many shared its call.
+    def predict(
+        self, sample: Any, timesteps: Any, prompt_embeds: Sequence[Any]
+    ) -> tuple[Any, list[Call]]:
+        """Returns the U-Net's output for all rows, and for each row the call it ran in.
 
-        A call that fails is halved until it fits, or until the row at fault is alone. Nothing
-        outside is changed before the output is complete, so a failed step can be taken again.
+        Nothing outside is changed before the output is complete, so a failed step can be taken
+        again.
 
         Args:
             sample: (rows, C, h, w).
             timesteps: (rows,), float32.
-            prompt_embeds: (rows, tokens, width).
+            prompt_embeds: Of each row (1, tokens, width), where tokens may differ.
 
         Raises:
             RowError: One row fails even alone.
             RuntimeError: The device is lost, see `is_device_lost`.
         """
+        lengths = [embeds.shape[1] for embeds in prompt_embeds]
+        if self._can_repeat_text or len(set(lengths)) == 1:
+            return self._predict(sample, timesteps, prompt_embeds)
+        outputs: dict[int, Any] = {}
+        calls: dict[int, Call] = {}
+        for length in dict.fromkeys(lengths):
+            rows = [row for row, own in enumerate(lengths) if own == length]
+            try:
+                output, own_calls = self._predict(
+                    torch.cat([sample[row : row + 1] for row in rows]),
+                    torch.cat([timesteps[row : row + 1] for row in rows]),
+                    [prompt_embeds[row] for row in rows],
+                )
+            except RowError as error:
+                error.row = rows[error.row]
+                raise
+            outputs.update(zip(rows, output.split(1), strict=True))
+            calls.update(zip(rows, own_calls, strict=True))
+        order = range(len(lengths))
+        return torch.cat([outputs[row] for row in order]), [calls[row] for row in order]
+
+    def _predict(
+        self, sample: Any, timesteps: Any, prompt_embeds: Sequence[Any]
+    ) -> tuple[Any, list[Call]]:
+        """One call. If it fails it is halved until it fits, or until the row at fault is alone."""
         rows, *shape = sample.shape
         if rows <= self._fits.get(tuple(shape), rows):
             try:
+                text = _stack(prompt_embeds)
                 output = self._unet(
-                    sample, timesteps, encoder_hidden_states=prompt_embeds, return_dict=False
+                    sample, timesteps, encoder_hidden_states=text, return_dict=False
                 )[0]
-                return output, [rows] * rows
+                return output, [Call(rows, text.shape[1])] * rows
             except Exception as error:
                 if is_device_lost(error):
                     raise
@@ -67,15 +109,24 @@ class Predictor:
             if sample.device.type == "cuda":
                 torch.cuda.empty_cache()
         half = -(-rows // 2)
-        first, first_counts = self.predict(sample[:half], timesteps[:half], prompt_embeds[:half])
+        first, first_calls = self._predict(sample[:half], timesteps[:half], prompt_embeds[:half])
         try:
-            second, second_counts = self.predict(
+            second, second_calls = self._predict(
                 sample[half:], timesteps[half:], prompt_embeds[half:]
             )
         except RowError as error:
             error.row += half
             raise
-        return torch.cat([first, second]), first_counts + second_counts
+        return torch.cat([first, second]), first_calls + second_calls
+
+
+def _stack(prompt_embeds: Sequence[Any]) -> Any:
+    """Returns (rows, tokens, width), each row repeated to the least common number of tokens.
+
+    softmax(QK)V with every key and value repeated n times is the same sum: each weight is an nth.
+    """
+    tokens = math.lcm(*(embeds.shape[1] for embeds in prompt_embeds))
+    return torch.cat([embeds.repeat(1, tokens // embeds.shape[1], 1) for embeds in prompt_embeds])
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -144,7 +144,8 @@ def failure(job_id: str, error: EngineError) -> dict[str, str]:
 def receipt(job: JobRun, info: EngineInfo) -> dict[str, Any]:
     """Returns what, with the request, replays the pictures to the bit on the same kind of machine.
 
-    `rows` of a picture is run-length coded: [[rows of the U-Net call, steps], ...].
+    `rows` of a picture is run-length coded: [[rows of the U-Net call, steps], ...]. So is `tokens`, the
+    length of each row's text in that call (the conditional row's call, where there are two).
     """
     return {
         "model": info.model,
@@ -153,5 +154,7 @@ def receipt(job: JobRun, info: EngineInfo) -> dict[str, Any]:
         "dtype": info.dtype,
         "device": info.device,
         "device_name": info.device_name,
-        "pictures": [{"seed": p.seed, "rows": p.row_counts} for p in job.pictures],
+        "pictures": [
+            {"seed": p.seed, "rows": p.row_counts, "tokens": p.token_counts} for p in job.pictures
+        ],
     }

@@ -13,6 +13,7 @@ from PIL import Image
 from engine.errors import InvalidRequestError
 from engine.types import GenerationRequest
 from engine.worker import pixels
+from engine.worker.denoise import Call
 from engine.worker.models import Model
 from engine.worker.samplers import make_scheduler, takes_generator
 from engine.worker.text import PromptEncoder, unread_warning
@@ -29,6 +30,7 @@ class PictureRun:
         step: Steps done of this pass.
         is_second_pass: True from the moment that the first pass was decoded.
         row_counts: Run-length list [rows of the U-Net call, steps] for the receipt.
+        token_counts: The same of the tokens of each row's text in that call.
     """
 
     job: JobRun
@@ -42,6 +44,7 @@ class PictureRun:
     step: int = 0
     is_second_pass: bool = False
     row_counts: list[list[int]] = field(default_factory=list)
+    token_counts: list[list[int]] = field(default_factory=list)
     step_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -59,12 +62,13 @@ class PictureRun:
         """True when no step is left."""
         return self.step >= len(self.timesteps)
 
-    def count_rows(self, rows: int) -> None:
-        """Notes for the receipt that one more step ran in a U-Net call of `rows` rows."""
-        if self.row_counts and self.row_counts[-1][0] == rows:
-            self.row_counts[-1][1] += 1
-        else:
-            self.row_counts.append([rows, 1])
+    def count_step(self, call: Call) -> None:
+        """Notes for the receipt in what U-Net call one more step ran."""
+        for counts, value in ((self.row_counts, call.rows), (self.token_counts, call.tokens)):
+            if counts and counts[-1][0] == value:
+                counts[-1][1] += 1
+            else:
+                counts.append([value, 1])
 
 
 @dataclass(eq=False)
@@ -164,7 +168,7 @@ def start_second_pass(model: Model, first: PictureRun, picture: Image.Image) -> 
     posterior = pixels.encode(model, pixels.resize(picture, (width, height)))
     run = _from_picture(model, first.job, first.index, (width, height), posterior, second.strength)
     run.is_second_pass = True
-    run.row_counts = first.row_counts
+    run.row_counts, run.token_counts = first.row_counts, first.token_counts
     first.job.pictures[first.index] = run
     return run
 

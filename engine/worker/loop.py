@@ -99,10 +99,10 @@ class RowLoop:
             embeds = [p.job.negative_embeds for p in guided] + [p.job.prompt_embeds for p in batch]
             timesteps = torch.stack([p.timestep.float() for p in rows])
             try:
-                output, counts = self._predictor.predict(
+                output, calls = self._predictor.predict(
                     torch.cat([inputs[p] for p in rows]),  # (rows, C, h, w)
                     timesteps.to(self._model.device, non_blocking=True),  # (rows,)
-                    torch.cat(embeds),  # (rows, tokens, width)
+                    embeds,  # of each row (1, tokens, width)
                 )
             except RowError as error:
                 self._fail(rows[error.row].job, error.cause)
@@ -120,7 +120,7 @@ class RowLoop:
                     eps, p.timestep, p.latents, return_dict=False, **p.step_options
                 )[0]
                 p.step += 1
-                p.count_rows(counts[row])
+                p.count_step(calls[row])
             self._pace.wait()
             self._report(batch, len(rows), guesses)
         self._running = [p for p in self._running if not self._leaves(p)]

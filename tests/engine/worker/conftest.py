@@ -38,6 +38,16 @@ def tiny_sd2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_pooling(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the folder of a random model whose U-Net also pools the text, as the pocket model's."""
+    pytest.importorskip("torch")
+    from tests.engine.worker import tiny
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-pooling"
+    return tiny.write_model(folder, seed=2, pools_text=True)
+
+
+@pytest.fixture(scope="session")
 def sd15(tiny_sd15: Path) -> LocalEngine:
     """Returns a running loop with the SD 1.5 shaped model; tests share it and use own job ids."""
     from tests.engine.worker.local import LocalEngine

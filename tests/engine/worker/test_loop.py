@@ -17,7 +17,6 @@ from engine import protocol
 from engine.protocol import Frame
 from engine.types import Sampler, SecondPass
 from engine.worker import machine, pixels
-from engine.worker.text import MAX_CACHED, PromptEncoder
 from tests.engine.worker.local import LocalEngine
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -66,6 +65,7 @@ def test_receipt_counts_the_rows_of_every_step(engine: LocalEngine) -> None:
     receipt = done["receipt"]
     assert json.loads(json.dumps(receipt)) == receipt
     assert [p["rows"] for p in receipt["pictures"]] == [[[4, 1], [5, 2], [4, 1]]] * 2
+    assert [p["tokens"] for p in receipt["pictures"]] == [[[77, 4]]] * 2
     assert receipt["model_hash"] == engine.info.model_hash
     assert receipt["dtype"] == "float32"
     assert done["seconds"] > 0
@@ -317,28 +317,6 @@ def test_second_pass_with_cancel_in_between_ends_once(engine: LocalEngine) -> No
     engine.loop.handle(Frame("cancel", {"job_id": "s"}))
     engine.finish()
     assert engine.last("s").fields["error"] == "GenerationCancelledError"
-
-
-def test_unread_end_of_a_long_prompt_is_quoted(engine: LocalEngine) -> None:
-    prompt = "x" * 75 + "the blue tail"
-    engine.join("long", prompt=prompt, negative_prompt="n" * 80)
-    engine.finish()
-    warnings = engine.last("long").fields["warnings"]
-    assert len(warnings) == 2
-    assert "“the blue tail”" in warnings[0]
-    assert "negative prompt" in warnings[1]
-    engine.join("again", prompt=prompt)  # from the cache
-    engine.finish()
-    assert "“the blue tail”" in engine.last("again").fields["warnings"][0]
-
-
-def test_prompt_cache_is_bounded(engine: LocalEngine) -> None:
-    prompts = PromptEncoder(engine.model.tokenizer, engine.model.text_encoder)
-    first = prompts.encode("0")
-    assert prompts.encode("0") is first
-    for number in range(1, MAX_CACHED + 1):
-        prompts.encode(f"{number}")
-    assert prompts.encode("0") is not first
 
 
 def test_knee_is_one_of_the_measured_row_counts(engine: LocalEngine) -> None:

@@ -13,8 +13,13 @@ NATIVE = 64  # pixels; latents are 8x8
 MERGES = ["r e", "re d</w>", "c a", "ca t</w>"]
 
 
-def write_model(folder: Path, *, family: str = "sd15", seed: int = 0) -> Path:
-    """Writes an SD 1.5 (eps) or SD 2 (v-prediction) shaped model and returns its folder."""
+def write_model(
+    folder: Path, *, family: str = "sd15", seed: int = 0, pools_text: bool = False
+) -> Path:
+    """Writes an SD 1.5 (eps) or SD 2 (v-prediction) shaped model and returns its folder.
+
+    `pools_text`: the U-Net also reads the pooled text, as the pocket model's does.
+    """
     is_sd2 = family == "sd2"
     width = 24 if is_sd2 else 16  # of the text encoder
     generator_state = torch.get_rng_state()
@@ -29,6 +34,8 @@ def write_model(folder: Path, *, family: str = "sd15", seed: int = 0) -> Path:
         attention_head_dim=(2, 4) if is_sd2 else 2,
         use_linear_projection=is_sd2,
         norm_num_groups=4,
+        addition_embed_type="text" if pools_text else None,
+        addition_embed_type_num_heads=2,
     )
     vae = AutoencoderKL(
         block_out_channels=(8, 8, 8, 8),

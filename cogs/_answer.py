@@ -75,6 +75,28 @@ async def answer(
     return message.id
 
 
+async def answer_once(
+    interaction: discord.Interaction, content: str, *, ephemeral: bool, view: discord.ui.View
+) -> int | None:
+    """Sends the answer like `answer`; after a try of unknown outcome looks for it before another.
+
+    Raises:
+        discord.HTTPException: There is no answer, as far as can be known.
+        aiohttp.ClientError, OSError: The same.
+    """
+    try:
+        return await answer(interaction, content, ephemeral=ephemeral, view=view)
+    except (discord.DiscordServerError, aiohttp.ClientError, OSError) as error:
+        log.info("interaction %s: answered or not: %r", interaction.id, error)
+    except discord.HTTPException as error:
+        if error.code != _errors.ALREADY_ANSWERED:  # discord.py had tried twice, or it came twice
+            raise
+    try:
+        return (await interaction.original_response()).id
+    except (discord.NotFound, discord.ClientException):
+        return await answer(interaction, content, ephemeral=ephemeral, view=view)
+
+
 async def _defer(interaction: discord.Interaction, ephemeral: bool) -> None:
     try:
         await interaction.response.defer(ephemeral=ephemeral, thinking=True)

@@ -165,7 +165,9 @@ class Board:
         interaction: discord.Interaction | None = None,
         shown: _status.Face | None = None,
     ) -> None:
-        """Takes over a line that is there already and shows `shown`."""
+        """Takes over a line that is there already and shows `shown`; once for each job."""
+        if job.id in self._lines:
+            return
         channel_id = job.submission.destination.channel_id
         throttler = self._throttlers.get(channel_id)
         if throttler is None:

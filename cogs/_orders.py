@@ -112,7 +112,7 @@ class Orders:
         view = _buttons.status_view(job.id, _status.CANCEL)
         private = job.submission.destination.private
         try:
-            message_id = await _answer.answer(
+            message_id = await _answer.answer_once(
                 interaction, face.content, ephemeral=private, view=view
             )
         except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -46,6 +46,22 @@ async def test_a_failed_send_leaves_one_message(
     assert ana.place.messages == [result]
 
 
+@pytest.mark.parametrize(
+    ("fault", "phase"),
+    [(Status(502), "after"), (Reset(), "before"), (Reset(), "after")],
+    ids=["502 after it was stored", "reset before", "reset after it was stored"],
+)
+async def test_an_answer_that_fails_leaves_no_status_line(
+    bot: BotProcess, discord: Playground, people: People, fault: Fault, phase: Phase
+) -> None:
+    [ana] = people(1)
+    await bot.start()
+    discord.faults = plan = FaultPlan()
+    plan.plan("POST", "/callback$", fault, phase=phase)
+    result = await result_of(ana)
+    assert ana.place.messages == [result]
+
+
 async def test_the_same_command_delivered_twice_makes_one_job(
     bot: BotProcess, people: People
 ) -> None:

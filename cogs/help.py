@@ -14,6 +14,7 @@ from engine.types import MAX_IMAGES, MAX_PROMPT_LENGTH
 
 TOPICS = {
     "start": "Getting started",
+    "prompts": "Writing a prompt",
     "options": "Options of /imagine",
     "buttons": "Buttons below a picture",
     "limits": "Limits and waiting",
@@ -25,6 +26,14 @@ START = (
     "it is made, and mention you when it is done.\n"
     "The same seed and options make the same picture again. Your pictures are in `/history list`, "
     "your waiting jobs in `/queue view`."
+)
+PROMPTS = (
+    "Say what the picture shows, the most important first.\n"
+    "`(word)` counts more, `[word]` less, `(some words:1.3)` as much as you say (0 to 3; 1 is normal). "
+    "`\\(` and `\\)` are plain brackets.\n"
+    "Long prompts are read in parts of about 50 words, at most four; `BREAK` begins the next part. What "
+    "was not read is named with the picture.\n"
+    "This holds for **negative** too."
 )
 OPTIONS = (
     "**aspect**: the shape. **width**, **height**: exact pixels, in steps of {multiple}, up to "
@@ -85,6 +94,8 @@ class Help(commands.Cog):
 
     def _words(self, topic: str) -> str:
         match topic:
+            case "prompts":
+                return PROMPTS
             case "options":
                 return self._options()
             case "limits":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.types import Progress
+from engine.worker.prompt_syntax import MAX_WEIGHT
 from tests.cogs.acts import forge
 from tests.cogs.conftest import World, labels, settings_for, world_of
 
@@ -152,6 +153,7 @@ async def test_history_show_takes_words_and_shows_the_newest(world: World) -> No
 async def test_help_topics_know_the_limits_that_hold(world: World) -> None:
     for topic, words in (
         ("start", "/imagine"),
+        ("prompts", f"as much as you say (0 to {MAX_WEIGHT:g}; 1 is normal)"),
         ("options", "in steps of 8, up to 1024"),
         ("buttons", "Reroll"),
         ("limits", "4 jobs waiting or running at a time, start 10 in a minute"),

@@ -308,12 +308,18 @@ class Board:
             face = self._face(line)
             if face is None or face == line.shown:
                 return
+            is_shown = False
             try:
                 async with asyncio.timeout(_EDIT_S):
                     await self._edit(line, face)
+                is_shown = True
             except discord.HTTPException as error:
+                is_refused = error.status < 500 and error.status != 429
                 if _errors.is_unreachable(error) or error.status == 401:
                     line.ended = True  # deleted by somebody, or out of reach
+                elif is_refused and face.is_last:
+                    line.ended = True
+                    log.error("Status line of job %s not edited: %s", line.job.id, error)
                 else:
                     log.warning("Status line of job %s not edited: %s", line.job.id, error)
             except (
@@ -323,9 +329,11 @@ class Board:
                 discord.RateLimited,
             ) as error:
                 log.info("Status line of job %s not edited: %r", line.job.id, error)
-            line.shown = face
             line.edited_at = self._clock()
-            if face.is_last:
+            # A newer face follows one that was not shown, but for the last one: that is tried again.
+            if is_shown or not face.is_last:
+                line.shown = face
+            if is_shown and face.is_last:
                 line.ended = True
 
     async def _edit(self, line: Line, face: _status.Face) -> None:

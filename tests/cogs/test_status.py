@@ -126,6 +126,16 @@ async def test_queue_cancel_changes_the_line_everybody_sees(tmp_path: Path) -> N
         assert again.response.content == "This job has ended already."
 
 
+async def test_cancelled_line_says_so_also_when_discord_fails_for_a_while(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path, "--never-ready"), ready=False) as world:
+        await world.ann.slash(world.channel, "imagine", prompt="a cat")
+        (job,) = await world.parts.jobs.waiting_of(world.ann.id)
+        world.env.inject_error("PATCH", "/webhooks/*/messages/@original", status=503, times=3)
+        await world.ann.slash(world.channel, "queue cancel", job=job.id)
+        line = await world.line("Cancelled. The cost was given back.")
+        assert labels(line) == []
+
+
 async def test_line_follows_the_engine_from_loading_to_running(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, "--loading", "3", "--load-s", "0.2")
     async with world_of(settings, ready=False) as world:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import discord
@@ -11,7 +12,7 @@ from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
 from cogs._orders import Order
 from engine.errors import NotAllowedError, UnknownJobError
-from engine.types import Generation, Job, JobState
+from engine.types import Destination, Generation, Job, JobState
 
 NOT_YOURS = "Only the person who asked for it, or a moderator (Manage Messages), can do that."
 DELETED = "The picture was deleted."
@@ -69,20 +70,33 @@ async def delete(interaction: discord.Interaction, press: Press) -> None:
     """Deletes the pictures and the message that shows them."""
     desk = desk_of(interaction)
 
-    async def work() -> None:
+    async def work() -> Job:
         job = await desk.parts.jobs.get(press.job_id)
         _check_owner(interaction, job)
         await desk.parts.history.delete_pictures(press.job_id)
+        return job
 
-    await _answer.in_time(interaction, work(), ephemeral=True)
-    # Only now the message: one that is left over can be deleted again, a picture could not be.
+    job = await _answer.in_time(interaction, work(), ephemeral=True)
+    # Only now the messages: one that is left over can be deleted again, a picture could not be.
     if interaction.message is not None:
-        if interaction.response.is_done():
-            await interaction.message.delete()
-        else:
-            await interaction.response.defer()
-            await interaction.delete_original_response()
+        with contextlib.suppress(discord.NotFound):
+            if interaction.response.is_done():
+                await interaction.message.delete()
+            else:
+                await interaction.response.defer()
+                await interaction.delete_original_response()
+        result_id = job.result_message_id
+        if result_id is not None and result_id != interaction.message.id:
+            # Pressed in /history show.
+            await _delete_message(interaction.client, job.submission.destination, result_id)
     await interaction.followup.send(DELETED, ephemeral=True)
+
+
+async def _delete_message(client: discord.Client, place: Destination, message_id: int) -> None:
+    channel = client.get_partial_messageable(place.channel_id, guild_id=place.guild_id)
+    # It was private, or in a DM after the channel was closed, or somebody deleted it.
+    with contextlib.suppress(discord.NotFound, discord.Forbidden):
+        await channel.get_partial_message(message_id).delete()
 
 
 async def cancel(interaction: discord.Interaction, press: Press) -> None:

@@ -105,6 +105,24 @@ async def test_owner_deletes_message_and_pictures(world: World) -> None:
     assert await world.parts.pictures.size(generation.pictures[0]) is None
 
 
+async def test_deleted_from_history_it_is_gone_from_the_channel_too(world: World) -> None:
+    first = await made(world)
+    shown = await world.ann.slash(world.channel, "history show", picture=job_id_of(first))
+    assert shown.response is not None
+    answer = await world.ann.click(shown.response, label="Delete")
+    assert [m.content for m in answer.followups] == ["The picture was deleted."]
+    assert world.messages() == []
+
+
+async def test_message_that_is_gone_already_is_no_trouble(world: World) -> None:
+    first = await made(world)
+    shown = await world.ann.slash(world.channel, "history show", picture=job_id_of(first))
+    assert shown.response is not None
+    await world.moderator().delete(first)
+    answer = await world.ann.click(shown.response, label="Delete")
+    assert [m.content for m in answer.followups] == ["The picture was deleted."]
+
+
 async def test_delete_is_refused_to_others_and_allowed_to_moderators(world: World) -> None:
     first = await made(world)
     answer = await world.ben.click(first, label="Delete")

@@ -18,6 +18,7 @@ NO_OLDER = "There are no older pictures."
 NO_JOBS = "You have no jobs waiting."
 
 _PAGE = 10
+_MAX_JOBS = 20  # of 200 characters each; a card holds 4096
 _TITLE_LIMIT = 120
 _MAX_CHOICES = 25
 _SEARCHED = 100  # newest pictures that an autocomplete looks through
@@ -69,7 +70,9 @@ async def waiting(desk: Desk, owner_id: int) -> Page:
     """Returns a person's waiting and running jobs, and how long the line is."""
     jobs = await desk.parts.jobs.waiting_of(owner_id)
     places = {place.job_id: place for place in desk.parts.queue.waiting()}
-    lines = [_job_line(desk, job, places.get(job.id)) for job in jobs] or [NO_JOBS]
+    lines = [_job_line(desk, job, places.get(job.id)) for job in jobs[:_MAX_JOBS]] or [NO_JOBS]
+    if len(jobs) > _MAX_JOBS:
+        lines.append(f"and {len(jobs) - _MAX_JOBS} more")
     embed = discord.Embed(title="Your jobs", description="\n".join(lines))
     footer = [_everybody(len(places))]
     match desk.parts.queue.engine_state:

@@ -47,6 +47,20 @@ async def test_history_has_older_pages(tmp_path: Path) -> None:
         assert labels(answer.response) == []
 
 
+async def test_more_jobs_than_a_card_holds_are_counted(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, "--never-ready", max_waiting_per_person=60, per_minute=0)
+    async with world_of(settings, ready=False) as world:
+        for _ in range(40):
+            await world.ann.slash(world.channel, "imagine", prompt="a long prompt " * 20)
+        answer = await world.ann.slash(world.channel, "queue view")
+        assert answer.response is not None
+        text = answer.response.embeds[0].description or ""
+        assert len(text) <= 4096
+        *lines, rest = text.splitlines()
+        assert rest == f"and {40 - len(lines)} more"
+        assert "#1 in line" in lines[0]
+
+
 async def test_history_show_has_picture_parameters_and_buttons(world: World) -> None:
     await world.ann.slash(world.channel, "imagine", prompt="a cat", seed=9, spoiler=True)
     await world.result()

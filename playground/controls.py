@@ -7,6 +7,13 @@ import html
 from playground.markdown import Markdown
 from playground.model import Json, label_of
 
+# Drawn here, since not every machine has a font with emoji.
+_DRAWN = {
+    "\N{ANTICLOCKWISE DOWNWARDS AND UPWARDS OPEN CIRCLE ARROWS}": (
+        '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 11a8 8 0 0 1 14-4l2-2v6h-6l2-2a5 5 0 '
+        '0 0-9 2zm16 2a8 8 0 0 1-14 4l-2 2v-6h6l-2 2a5 5 0 0 0 9-2z"/></svg>'
+    ),
+}
 _STYLES = {1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "link", 6: "primary"}
 
 
@@ -38,17 +45,17 @@ def _component(component: Json, markdown: Markdown, seen_at: float) -> str:
 
 def _button(button: Json) -> str:
     emoji = (button.get("emoji") or {}).get("name") or ""
-    text = " ".join(part for part in (emoji, button.get("label") or "") if part)
+    emoji = _DRAWN.get(emoji) or html.escape(emoji)
+    text = " ".join(part for part in (emoji, html.escape(button.get("label") or "")) if part)
     style = _STYLES.get(button["style"], "secondary")
     if button["style"] == 5:
         url = html.escape(button["url"], quote=True)
         if url.startswith(("https://", "http://")):
-            return f'<a class="button link" href="{url}" rel="noreferrer">{html.escape(text)} ↗</a>'
+            return f'<a class="button link" href="{url}" rel="noreferrer">{text} ↗</a>'
     disabled = " disabled" if button.get("disabled") else ""
     key = html.escape(str(button.get("custom_id") or ""), quote=True)
     return (
-        f'<button type="button" class="button {style}" data-press="{key}"{disabled}>'
-        f"{html.escape(text)}</button>"
+        f'<button type="button" class="button {style}" data-press="{key}"{disabled}>{text}</button>'
     )
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 _INLINE = re.compile(
     r"""
-      (?P<escape>\\[\\*_~|`>#\-\[\]()<:@])
+      (?P<escape>\\[^0-9A-Za-z\s])
     | (?P<ticks>`{1,2})(?P<code>.+?)(?P=ticks)
     | \|\|(?P<spoiler>.+?)\|\|
     | \*\*\*(?P<both>.+?)\*\*\*(?!\*)
@@ -90,8 +90,9 @@ class Markdown:
     def plain(self, text: str) -> str:
         """One line without markup, not yet escaped, for previews of replies."""
         bare = re.sub(r"<@!?(\d+)>", lambda m: f"@{self._users.get(m[1], 'someone')}", text)
-        bare = re.sub(r"<t:-?\d+(:\w)?>", "…", bare)
-        return re.sub(r"[*_~|`]{1,3}", "", bare).replace("\n", " ")
+        bare = re.sub(r"<t:(-?\d+)(:\w)?>", lambda m: _clock_time(int(m[1])), bare)
+        bare = re.sub(r"\\([^0-9A-Za-z\s])|[*_~|`]{1,3}", lambda m: m[1] or "", bare)
+        return bare.replace("\n", " ")
 
     def _blocks(self, text: str, seen_at: float) -> str:
         """Lines: headings, quotes, lists, subtext, the rest with line breaks."""
@@ -191,7 +192,15 @@ def moment(stamp: int, style: str, seen_at: float) -> str:
     shown = relative(stamp - seen_at) if style == "R" else when.strftime(formats[style])
     title = when.strftime("%A, %d %B %Y %H:%M:%S UTC")
     iso = when.isoformat()
-    return f'<time datetime="{iso}" title="{title}">{html.escape(shown)}</time>'
+    live = f' data-relative="{stamp}"' if style == "R" else ""
+    return f'<time datetime="{iso}" title="{title}"{live}>{html.escape(shown)}</time>'
+
+
+def _clock_time(stamp: int) -> str:
+    try:
+        return f"at {datetime.fromtimestamp(stamp, UTC):%H:%M:%S}"
+    except (OverflowError, ValueError, OSError):
+        return "…"
 
 
 def relative(seconds: float) -> str:

@@ -148,6 +148,9 @@ MARKDOWN = {
     "```py\n<b>*x*\n```": "<pre><code>&lt;b&gt;*x*</code></pre>",
     "||**s**||": '<p><span class="spoiler" tabindex="0"><strong>s</strong></span></p>',
     r"\*not\* snake_case_name 2 * 3 * 4": "<p>*not* snake_case_name 2 * 3 * 4</p>",
+    r"**a\-b \(c\) discord\.gg \<\@5> \\o/**": (
+        "<p><strong>a-b (c) discord.gg &lt;@5&gt; \\o/</strong></p>"
+    ),
     "<@5> <@&6> <#7> </imagine:8>": (
         '<p><span class="mention">@Ana</span> <span class="mention">@Mods</span> '
         '<span class="mention">#art</span> <span class="mention">/imagine</span></p>'
@@ -182,6 +185,12 @@ def test_markdown(text: str) -> None:
 )
 def test_relative_times_are_those_of_the_reader(stamp: int, shown: str) -> None:
     assert f">{shown}</time>" in Markdown({}).render(f"<t:{stamp}:R>", 1000.0)
+
+
+def test_plain_text_has_no_markup_and_no_escapes() -> None:
+    line = r"**snake\_case \*x\*, 8\:1** — <@5>" + "\nstarts <t:83:R>"
+    plain = Markdown({"5": "Ana"}).plain(line)
+    assert plain == "snake_case *x*, 8:1 — @Ana starts at 00:01:23"
 
 
 def test_only_a_real_everyone_is_highlighted() -> None:

@@ -117,6 +117,7 @@ class Console:
                 {"id": str(one.id), "name": one.name, "kind": _kind(one)}
                 for one in self._places(person)
             ],
+            "bot": self._discord.world.bot.display_name,
             "bot_online": bool(self._discord.gateway.connected),
             "commands": self._commands(person, place.channel),
             "menus": self._menus(place.channel),

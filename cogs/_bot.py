@@ -159,8 +159,13 @@ class EaselBot(commands.AutoShardedBot):
         except (discord.HTTPException, discord.app_commands.AppCommandError) as error:
             log.exception("The commands could not be sent to Discord; the old ones stay in use")
             return not (isinstance(error, discord.HTTPException) and error.status >= 500)
-        await self._facts.set(key, digest)
         log.info("Sent %d commands to Discord", len(synced))
+        try:
+            await self._facts.set(key, digest)
+        except Exception:  # a full disk must not keep the bot from answering
+            log.exception(
+                "It cannot be noted that Discord has them: the next start sends them again"
+            )
         return True
 
 

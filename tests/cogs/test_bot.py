@@ -56,6 +56,23 @@ async def test_failing_sync_does_not_stop_the_bot(
             await env.shutdown()
 
 
+async def test_full_disk_does_not_stop_the_bot(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with parts_of(settings_for(tmp_path)) as parts:
+        database = parts.jobs._db
+        await database.rows("PRAGMA query_only = ON")  # every write fails
+        bot = bot_of(parts)
+        env = Env(bot)
+        with caplog.at_level(logging.ERROR):
+            await env.start()
+        try:
+            assert syncs(env) == 1
+            assert "next start sends them again" in caplog.text
+        finally:
+            await env.shutdown()
+
+
 async def test_command_names_texts_and_options_fit_discords_limits(tmp_path: Path) -> None:
     async with parts_of(settings_for(tmp_path)) as parts:
         bot = bot_of(parts)

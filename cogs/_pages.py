@@ -122,13 +122,13 @@ def _choice(prompt: str, id_: str) -> str:
 
 def _history_line(generation: Generation) -> str:
     title = _text.shown(generation.request.prompt, _TITLE_LIMIT)
-    parts = [f"**{title}**", f"`{generation.id}`", _errors.stamp(generation.created_at)]
+    parts = [f"`{generation.id}`", _errors.stamp(generation.created_at)]
     if generation.message_id is not None and not generation.submission.destination.private:
         destination = generation.submission.destination
         place = destination.guild_id if destination.guild_id is not None else "@me"
         link = f"https://discord.com/channels/{place}/{destination.channel_id}"
         parts.append(f"[message]({link}/{generation.message_id})")
-    return joined(parts)
+    return f"**{title}**\n{joined(parts)}"  # one line would break anywhere on a phone
 
 
 def _everybody(count: int) -> str:
@@ -139,7 +139,7 @@ def _everybody(count: int) -> str:
 
 def _job_line(desk: Desk, job: Job, place: Queued | None) -> str:
     title = _text.shown(job.request.prompt, _TITLE_LIMIT)
-    parts = [f"**{title}**", f"`{job.id}`"]
+    parts = [f"`{job.id}`"]
     if place is None:
         line = desk.board.get(job.id)
         if line is not None and isinstance(line.event, Progress):
@@ -150,4 +150,4 @@ def _job_line(desk: Desk, job: Job, place: Queued | None) -> str:
         parts.append(f"#{place.position} in line")
         if place.eta_s is not None:
             parts.append(_status.start_of(place.eta_s))
-    return joined(parts)
+    return f"**{title}**\n{joined(parts)}"

@@ -128,7 +128,8 @@ class EaselBot(commands.AutoShardedBot):
             except aiohttp.InvalidURL:
                 raise
             except _UNREACHABLE as error:
-                log.warning("Discord cannot be reached, next try in %.0f s: %r", pause, error)
+                what = f"{type(error).__name__}: {error}"
+                log.warning("Discord cannot be reached, next try in %.0f s (%s)", pause, what)
             await asyncio.sleep(pause)
 
     async def _sync_later(self) -> None:

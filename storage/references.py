@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterable
 
 from storage.database import Database, Transaction
@@ -64,22 +65,30 @@ async def collect_garbage(db: Database, files: PictureFiles) -> int:
     """Removes what a killed process left behind, and returns how many files that were.
 
     To be called after opening, before anything else uses the folder: it takes a picture that was
-    put but has no job yet for left behind. Rows whose file is missing are logged.
+    put but has no job yet for left behind. Rows whose file is missing are logged. What cannot be
+    removed, on a full disk for example, waits for the next start.
     """
     removed = 0
-    async with db.transaction() as tx:
-        await tx.rows(f"DELETE FROM pictures WHERE {_UNUSED}")
-    for digit in "0123456789abcdef":  # in parts: a list of all pictures may be long
-        rows = await db.rows(
-            "SELECT sha256 FROM pictures WHERE sha256 >= ? AND sha256 < ?", (digit, digit + "g")
-        )
-        known = {str(row["sha256"]) for row in rows}
-        there = await files.names(digit)
-        if missing := known - there:
-            log.error("%d picture files are missing, the first is %s", len(missing), min(missing))
-        if orphans := there - known:
-            await files.remove_names(orphans)
-            removed += len(orphans)
+    try:
+        async with db.transaction() as tx:
+            await tx.rows(f"DELETE FROM pictures WHERE {_UNUSED}")
+        for digit in "0123456789abcdef":  # in parts: a list of all pictures may be long
+            removed += await _collect(db, files, digit)
+    except (sqlite3.Error, OSError) as error:
+        log.error("Files that an interrupted run left behind are not removed: %s", error)
     if removed:
         log.info("Removed %d files that an interrupted run left behind", removed)
     return removed
+
+
+async def _collect(db: Database, files: PictureFiles, digit: str) -> int:
+    rows = await db.rows(
+        "SELECT sha256 FROM pictures WHERE sha256 >= ? AND sha256 < ?", (digit, digit + "g")
+    )
+    known = {str(row["sha256"]) for row in rows}
+    there = await files.names(digit)
+    if missing := known - there:
+        log.error("%d picture files are missing, the first is %s", len(missing), min(missing))
+    orphans = there - known
+    await files.remove_names(orphans)
+    return len(orphans)

@@ -228,6 +228,17 @@ async def test_garbage_of_an_interrupted_run_is_collected(
     assert f"1 picture files are missing, the first is {lost.pictures[0]}" in caplog.text
 
 
+async def test_full_disk_leaves_the_garbage_for_the_next_start(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.pictures.put(b"left over")
+    await store.db.rows("PRAGMA query_only = ON")  # every write fails
+    assert await collect_garbage(store.db, store.pictures) == 0
+    assert "not removed" in caplog.text
+    await store.db.rows("PRAGMA query_only = OFF")
+    assert await collect_garbage(store.db, store.pictures) == 1
+
+
 async def test_damaged_file_is_not_shown_and_mended_by_the_same_picture(
     store: Store, tmp_path: Path
 ) -> None:

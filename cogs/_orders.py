@@ -123,7 +123,10 @@ class Orders:
             return
         self._board.add(job, message_id, interaction, face)
         if message_id is not None and not private:
-            await self._jobs.set_status_message(job.id, message_id)
+            try:
+                await self._jobs.set_status_message(job.id, message_id)
+            except Exception:  # the job is accepted; only a restart would miss its line
+                log.exception("The status line of job %s is not noted", job.id)
 
 
 def check_permissions(interaction: discord.Interaction, *, private: bool) -> None:

@@ -213,3 +213,17 @@ async def test_line_is_edited_as_a_message_when_the_token_has_ended(world: World
     world.go()
     await world.result()
     assert len(world.messages()) == 1
+
+
+async def test_line_that_cannot_be_noted_is_kept_and_no_error(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.parts.jobs._db.transaction() as tx:
+        await tx.rows(
+            "CREATE TRIGGER full_disk BEFORE UPDATE OF status_message_id ON jobs"
+            " BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    answer = await world.ann.slash(world.channel, "imagine", prompt="a cat")
+    assert answer.followups == []
+    await world.result()
+    assert "is not noted" in caplog.text

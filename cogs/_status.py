@@ -25,7 +25,7 @@ _BAR_LENGTH = 12
 _PROMPT_LIMIT = 200
 _STAGE_LIMIT = 100
 _ETA_GRAIN_S = 10  # a reader's clock counts down by itself; small corrections would be noise
-_SOON_S = 8.0  # less than the grain: a number of seconds would be wrong before it is read
+_SOON_S = 5.0  # a number of seconds would be wrong before it is read
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class EaselBot(commands.AutoShardedBot):
             shard_count=shard_count,
         )
         self._facts = parts.facts
+        self._has_own_gateway = parts.settings.discord_gateway_url is not None
         self._logged_in = asyncio.Event()
         self._are_commands_sent = False
         self._patience = patience or Patience()
@@ -91,7 +92,15 @@ class EaselBot(commands.AutoShardedBot):
 
     async def launch_shards(self) -> None:
         """Asks for the gateway and connects to it, as soon as Discord can be reached."""
-        await self._when_reachable(super().launch_shards)
+
+        async def attempt() -> None:
+            if self._has_own_gateway and not self.shard_count:  # None before the first time
+                # When discord.py has to ask for the number of shards, it also takes the address
+                # from the answer.
+                self.shard_count, _, _ = await self.http.get_bot_gateway()
+            await super(EaselBot, self).launch_shards()
+
+        await self._when_reachable(attempt)
 
     async def setup_hook(self) -> None:
         """Loads the commands and buttons, and tells Discord about commands that changed."""

@@ -94,6 +94,25 @@ async def test_stops_while_the_name_of_discord_is_looked_up(
         starting.cancel()
 
 
+async def test_the_gateway_of_the_settings_is_asked(bot: BotProcess) -> None:
+    asked: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not asked.done():
+            asked.set_result(await reader.readline())
+        await reader.read()  # until the bot stops
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        bot.environment["EASEL_DISCORD_GATEWAY_URL"] = f"ws://127.0.0.1:{port}/elsewhere"
+        starting = asyncio.create_task(bot.start())
+        async with asyncio.timeout(20):
+            assert b"/elsewhere" in await asked
+        assert await bot.stop() == 0
+        starting.cancel()
+
+
 async def test_a_token_that_was_reset_meanwhile_is_one_sentence(
     bot: BotProcess, discord: Playground
 ) -> None:

@@ -27,7 +27,13 @@ from engine.pocket.autoencoder import (
     train_decoder,
 )
 from engine.pocket.captions import caption
-from engine.pocket.data import CATEGORIES, COUNTS, FULL_MIX, PLAIN_MIX, scene_of
+from engine.pocket.data import (
+    CATEGORIES,
+    COUNTS,
+    is_clear,
+    phase_at,
+    scene_of,
+)
 from engine.pocket.loop import Plan, State, Worker, train
 from engine.pocket.parts import (
     TRAIN_STEPS,
@@ -62,7 +68,6 @@ class Options:
     vae_samples: int
     decoder_samples: int
     batch: int
-    plain_until: float
     seed: int
     world: int
     device: str
@@ -82,15 +87,26 @@ def train_diffusion(worker: Worker, options: Options, latents: dict[str, torch.T
     ).to(worker.device)
     text_encoder, unet = model["text_encoder"], model["unet"]
     unet.set_attn_processor(AttnProcessor())
+    clear = {
+        category: [
+            place
+            for place in range(len(latents[category]))
+            if is_clear(scene_of(worker.seed, category, worker.rank + place * worker.world))
+        ]
+        for category in ("single", "thing")
+    }
     alpha_bar = build_scheduler().alphas_cumprod.to(worker.device)
     plan = Plan("unet", options.samples, options.batch, 1.2e-3, checkpoint_every=20_000)
 
     def loss_of(step: int, samples: int) -> tuple[torch.Tensor, int]:
         rng = Random(f"{worker.seed}/unet/{step}/{worker.rank}")
-        mix = PLAIN_MIX if samples < options.plain_until * options.samples else FULL_MIX
+        phase = phase_at(samples / options.samples)
         chosen, captions = [], []
-        for category in rng.choices(CATEGORIES, mix, k=plan.batch):
-            place = rng.randrange(len(latents[category]))
+        for category in rng.choices(CATEGORIES, phase.mix, k=plan.batch):
+            if category in clear and rng.random() < phase.clear:
+                place = rng.choice(clear[category])
+            else:
+                place = rng.randrange(len(latents[category]))
             chosen.append(latents[category][place])
             scene = scene_of(worker.seed, category, worker.rank + place * worker.world)
             captions.append("" if rng.random() < EMPTY_CAPTIONS else caption(scene, rng))
@@ -102,8 +118,8 @@ def train_diffusion(worker: Worker, options: Options, latents: dict[str, torch.T
         generator = worker.generator(plan.stage, step)
         noise = torch.randn(x_0.shape, generator=generator).to(worker.device)
         spread = torch.rand(plan.batch, generator=generator)  # stratified: one t in each slice
-        t = ((torch.arange(plan.batch) + spread) / plan.batch * TRAIN_STEPS).long()
-        t = t.clamp_(max=TRAIN_STEPS - 1).to(worker.device)
+        share = ((torch.arange(plan.batch) + spread) / plan.batch).pow(phase.noisy)
+        t = (share * TRAIN_STEPS).long().clamp_(max=TRAIN_STEPS - 1).to(worker.device)
         alpha = alpha_bar[t].sqrt()[:, None, None, None]
         sigma = (1 - alpha_bar[t]).sqrt()[:, None, None, None]
         with torch.autocast(worker.device.type, dtype=torch.bfloat16):
@@ -184,19 +200,16 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder of checkpoints and latents"
     )
     parser.add_argument("--out", type=Path, help="folder for the finished model (default: none)")
-    parser.add_argument("--samples", type=int, default=400_000, help="for the U-Net")
+    parser.add_argument("--samples", type=int, default=430_000, help="for the U-Net")
     parser.add_argument("--decoder-samples", type=int, default=40_000, help="pictures")
-    parser.add_argument("--vae-samples", type=int, default=60_000, help="crops for the autoencoder")
-    parser.add_argument(
-        "--plain-until", type=float, default=0.7, help="share of plain objects first"
-    )
-    parser.add_argument("--batch", type=int, default=32, help="of one process")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--vae-samples", type=int, default=44_000, help="crops for the autoencoder")
+    parser.add_argument("--batch", type=int, default=16, help="of one process")
+    parser.add_argument("--processes", type=int, default=2, help="one thread each")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=2026)
     given = parser.parse_args()
     options = Options(
-        given.work, given.samples, given.vae_samples, given.decoder_samples, given.batch, given.plain_until, given.seed,
+        given.work, given.samples, given.vae_samples, given.decoder_samples, given.batch, given.seed,
         given.processes, given.device, COUNTS, Sizes(),
     )  # fmt: skip
     train_all(options)

@@ -22,7 +22,7 @@ COUNTS = dict.fromkeys(CATEGORIES, 16)
 
 
 def test_all_stages_run_and_the_exported_folder_draws(tmp_path: Path) -> None:
-    options = Options(tmp_path / "work", 48, 40, 8, 8, 0.5, 1, 1, "cpu", COUNTS, TINY)
+    options = Options(tmp_path / "work", 48, 40, 8, 8, 1, 1, "cpu", COUNTS, TINY)
     train_all(options)
     assert (options.work / "samples-0000048.png").exists()
     out = tmp_path / "model"
@@ -38,7 +38,7 @@ def test_all_stages_run_and_the_exported_folder_draws(tmp_path: Path) -> None:
 
 
 def test_autoencoder_is_normalised_after_training(tmp_path: Path) -> None:
-    options = Options(tmp_path, 8, 40, 8, 8, 0.5, 1, 1, "cpu", COUNTS, TINY)
+    options = Options(tmp_path, 8, 40, 8, 8, 1, 1, "cpu", COUNTS, TINY)
     train_all(options)
     vae = build_vae(TINY)
     load_part(vae, tmp_path / "vae-final.safetensors")

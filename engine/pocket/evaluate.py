@@ -10,7 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -26,7 +26,7 @@ from diffusers import (
 from PIL import Image
 
 from engine.pocket import MODEL_DIR
-from engine.pocket.captions import caption
+from engine.pocket.captions import canonical_caption, caption
 from engine.pocket.drawing import COLOURS
 from engine.pocket.objects import SHAPES, THINGS
 from engine.pocket.reading import Mask, Reading, halves, mask_of, read
@@ -39,7 +39,7 @@ SCHEDULERS = {
     "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
     "unipc": (UniPCMultistepScheduler, {}),
 }
-KINDS_READ = {"single": SHAPES, "thing": tuple(THINGS), "pair": (*SHAPES, *THINGS)}
+KINDS_READ = {"plain": SHAPES, "single": SHAPES, "thing": tuple(THINGS), "pair": (*SHAPES, *THINGS)}
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,17 @@ def load(
 
 
 def held_out_scenes(category: str, count: int) -> list[Scene]:
-    """Scenes of combinations that no training picture has; always the same ones."""
-    return [
-        sample_scene(Random(f"evaluate/{category}/{i}"), category, held_out=True)
-        for i in range(count)
+    """Scenes of combinations that no training picture has; always the same ones.
+
+    Beside the renderer's categories there is "plain": a shape of which neither size nor place is told.
+    """
+    kind = "single" if category == "plain" else category
+    scenes = [
+        sample_scene(Random(f"evaluate/{category}/{i}"), kind, held_out=True) for i in range(count)
     ]
+    if category != "plain":
+        return scenes
+    return [replace(s, items=(replace(s.items[0], size="", place=""),)) for s in scenes]
 
 
 def draw(
@@ -127,7 +133,10 @@ def evaluate(
 ) -> Score:
     """Draws `count` pictures of a category and scores them; keeps a contact sheet if asked to."""
     scenes = held_out_scenes(category, count)
-    prompts = [caption(scene, Random(f"words/{i}")) for i, scene in enumerate(scenes)]
+    if category == "plain":
+        prompts = [canonical_caption(scene) for scene in scenes]
+    else:
+        prompts = [caption(scene, Random(f"words/{i}")) for i, scene in enumerate(scenes)]
     started = time.perf_counter()
     pictures = list(draw(pipe, prompts, steps, guidance))
     seconds = time.perf_counter() - started

@@ -120,10 +120,12 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
         return
     if not interaction.response.is_done():
         await interaction.response.edit_message(content=face.content, view=None, attachments=[])
-        return
-    await _answer.answer(interaction, face.content, ephemeral=True)
-    if interaction.message is not None and not _is_private(interaction):
-        await interaction.message.edit(content=face.content, view=None, attachments=[])
+    else:
+        await _answer.answer(interaction, face.content, ephemeral=True)
+        if interaction.message is not None and not _is_private(interaction):
+            await interaction.message.edit(content=face.content, view=None, attachments=[])
+    if is_line:
+        await desk.board.settled(job.id, job.status_message_id)
 
 
 async def older(interaction: discord.Interaction, press: Press) -> None:

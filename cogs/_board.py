@@ -29,6 +29,7 @@ from engine.types import (
     GenerationResult,
     Job,
     JobEvent,
+    JobState,
     Progress,
     Queued,
     Started,
@@ -224,6 +225,15 @@ class Board:
             line = Line(job, job.status_message_id, Throttler(1))
         await self._delete(line)
 
+    async def settled(self, job_id: str, message_id: int | None) -> None:
+        """Notes that nothing is left to do about a line: the next start leaves it alone."""
+        if message_id is None:
+            return
+        try:
+            await self._jobs.set_status_message(job_id, None)
+        except Exception:  # then the next start looks after it once more
+            log.exception("The end of the status line of job %s is not noted", job_id)
+
     # Keeping one line
 
     async def _keep(self, line: Line) -> None:
@@ -239,6 +249,9 @@ class Board:
                         await self._wait_turn(line)
                         await self._paint(line)
                 watcher.cancel()
+            match line.event:
+                case GenerationFailed(error=_status.CANCELLED) if line.job.id in self._lines:
+                    await self.settled(line.job.id, line.message_id)
         except Exception:
             log.exception("The status line of job %s is not kept any more", line.job.id)
         finally:
@@ -276,8 +289,9 @@ class Board:
             line.changed.clear()
             if type(line.event) is not before:
                 due = min(due, line.edited_at + self._spacing(line))
-        async with line.throttler:
-            pass
+        if not line.is_over():  # or it would spend an edit that others wait for
+            async with line.throttler:
+                pass
 
     def _spacing(self, line: Line) -> float:
         if not isinstance(line.event, Queued):
@@ -374,9 +388,8 @@ class Board:
                     await message.delete()
                 elif line.interaction is not None and self._clock() < line.token_until:
                     await line.interaction.delete_original_response()
-                return
             except (discord.Forbidden, discord.NotFound):
-                return
+                pass
             except (
                 discord.HTTPException,
                 discord.RateLimited,
@@ -385,6 +398,9 @@ class Board:
             ) as error:
                 log.info("Status line of job %s not deleted: %r", line.job.id, error)
                 await asyncio.sleep(2.0**attempt)
+                continue
+            await self.settled(line.job.id, line.message_id)
+            return
 
     # Lines of before the restart
 
@@ -397,9 +413,13 @@ class Board:
             except Exception:
                 log.exception("Status lines of before the restart are not known yet")
                 await asyncio.sleep(self._pace.retry)
+        left_behind = [job for job in stored if job.delivered_at is not None]
         for job in stored:
-            if job.id not in self._lines and not job.submission.destination.private:
+            # A result that is not delivered yet removes its line itself.
+            if job.state not in (JobState.RENDERED, JobState.FAILED):
                 self.add(job, job.status_message_id)
+        for job in left_behind:
+            await self.remove(job)
 
 
 def _preview_of(line: Line, face: _status.Face) -> list[discord.File]:

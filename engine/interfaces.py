@@ -101,8 +101,8 @@ class JobStore(Protocol):
     async def image(self, sha256: str) -> bytes:
         """Returns a stored picture. Raises UnknownJobError when it was deleted."""
 
-    async def set_status_message(self, job_id: str, message_id: int) -> None:
-        """Remembers the public status line."""
+    async def set_status_message(self, job_id: str, message_id: int | None) -> None:
+        """Remembers the public status line; None when nothing is left to do about it."""
 
     async def begin_sending(self, job_id: str) -> datetime | None:
         """Returns when sending began before, or None; the first call sets it to now."""

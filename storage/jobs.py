@@ -105,10 +105,10 @@ class JobTable:
         return [job_from_row(row) for row in rows]
 
     async def with_status_line(self) -> list[Job]:
-        """Returns the jobs that are not final and have a public status line, oldest first."""
+        """Returns the jobs whose public status line is not settled, oldest first, final ones too."""
         rows = await self._db.rows(
-            "SELECT * FROM jobs INDEXED BY jobs_waiting WHERE state IN ('queued', 'running')"
-            " AND status_message_id IS NOT NULL ORDER BY number"
+            "SELECT * FROM jobs INDEXED BY jobs_status_line"
+            " WHERE status_message_id IS NOT NULL ORDER BY number"
         )
         return [job_from_row(row) for row in rows]
 
@@ -194,8 +194,8 @@ class JobTable:
         """Returns a stored picture. Raises UnknownJobError when it was deleted."""
         return await self._pictures.get(sha256)
 
-    async def set_status_message(self, job_id: str, message_id: int) -> None:
-        """Remembers the public status line."""
+    async def set_status_message(self, job_id: str, message_id: int | None) -> None:
+        """Remembers the public status line; None when nothing is left to do about it."""
         await self._update("status_message_id = ?", (message_id,), job_id)
 
     async def begin_sending(self, job_id: str) -> datetime | None:

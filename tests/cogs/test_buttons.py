@@ -170,6 +170,7 @@ async def test_cancel_ends_a_waiting_job_and_gives_the_cost_back(tmp_path: Path)
         (line,) = world.messages()
         assert line.content.endswith("Cancelled. The cost was given back.")
         assert labels(line) == []
+        assert await world.parts.jobs.with_status_line() == []  # nothing left to do about it
         assert (await world.parts.jobs.get(job.id)).state is JobState.CANCELLED
         usage = await world.parts.ledger.usage(world.ann.id, world.parts.limits)
         assert usage.used_today == 0

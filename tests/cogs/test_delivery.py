@@ -149,6 +149,24 @@ async def test_result_of_before_a_restart_is_delivered_after_it(tmp_path: Path) 
         await world.result(2)
 
 
+async def test_line_of_a_delivered_result_is_removed_after_a_restart(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path)) as world:
+        path = f"/channels/{world.channel.id}/messages/*"
+        world.env.inject_error("DELETE", path, status=503, times=None)
+        await world.ann.slash(world.channel, "imagine", prompt="a cat")
+
+        def tries() -> int:
+            return sum(request.method == "DELETE" for request in world.env.http_requests)
+
+        await world.until(tries, "a try to remove the line")
+        await world.stop()
+        assert len(world.messages()) == 2
+        world.env.backend.faults.clear()
+        await world.start()
+        await world.until(lambda: len(world.messages()) == 1, "the end of the status line")
+        assert len(world.results()) == 1
+
+
 async def test_waiting_job_survives_a_restart_with_its_line(tmp_path: Path) -> None:
     async with world_of(settings_for(tmp_path)) as world:
         await held(world, private=False)

@@ -136,6 +136,19 @@ async def test_cancelled_line_says_so_also_when_discord_fails_for_a_while(tmp_pa
         assert labels(line) == []
 
 
+async def test_cancelled_line_says_so_after_a_restart(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path, "--never-ready"), ready=False) as world:
+        await world.ann.slash(world.channel, "imagine", prompt="a cat")
+        (job,) = await world.parts.jobs.waiting_of(world.ann.id)
+        world.env.inject_error("PATCH", "/webhooks/*/messages/@original", status=503, times=None)
+        await world.ann.slash(world.channel, "queue cancel", job=job.id)
+        await world.stop()
+        world.env.backend.faults.clear()
+        await world.start()
+        line = await world.line("Cancelled. The cost was given back.")
+        assert labels(line) == []
+
+
 async def test_line_follows_the_engine_from_loading_to_running(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, "--loading", "3", "--load-s", "0.2")
     async with world_of(settings, ready=False) as world:
@@ -162,6 +175,18 @@ async def test_edits_of_one_line_are_spaced_in_time(tmp_path: Path) -> None:
         assert edits
         gaps = [after - before for before, after in itertools.pairwise(edits)]
         assert all(gap > 0.09 for gap in gaps), gaps
+
+
+async def test_line_that_is_over_spends_no_edit_of_its_channel(tmp_path: Path) -> None:
+    pace = Pace(running=0.5, near=0.5, refresh=0.05, channel_edits=1, channel_period=30.0)
+    async with world_of(settings_for(tmp_path), pace=pace) as world:
+        for number in range(1, 4):  # over before they may be edited
+            await world.ann.slash(world.channel, "imagine", prompt="a cat", steps=1)
+            await world.result(number)
+        await world.ann.slash(world.channel, "imagine", prompt="a cat engine:hold")
+        await world.line("Starting")
+        world.go()
+        await world.result(4)
 
 
 async def test_deleted_line_is_left_alone(world: World) -> None:

@@ -186,6 +186,9 @@ async def test_status_message_is_remembered(store: Store) -> None:
     job = await add(store)
     await store.jobs.set_status_message(job.id, 2**61)
     assert (await store.jobs.get(job.id)).status_message_id == 2**61
+    assert [one.id for one in await store.jobs.with_status_line()] == [job.id]
+    await store.jobs.set_status_message(job.id, None)
+    assert await store.jobs.with_status_line() == []
 
 
 async def test_get_many_and_waiting_of_keep_their_order(store: Store) -> None:

@@ -61,7 +61,7 @@ def load(
     """The stock pipeline on a model folder with its default sampler, and the folder's settings."""
     settings = json.loads((model / "easel.json").read_text())
     pipe = StableDiffusionPipeline.from_pretrained(
-        model, torch_dtype=torch.float32, local_files_only=True
+        model, dtype=torch.float32, local_files_only=True
     )
     pipe.set_progress_bar_config(disable=True)
     kind, extra = SCHEDULERS[sampler or settings["default_sampler"]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from engine.types import (
 
 ASPECTS = ("1:1", "3:2", "2:3", "4:3", "3:4", "4:5", "5:4", "16:9", "9:16", "21:9")
 NO_NEGATIVE = "none"  # typed as the negative prompt, it leaves out the default one
+_UNWRITTEN = re.compile(r"[\s_-]+")
 HD = SecondPass(scale=1.5, strength=0.5)
 
 
@@ -157,6 +159,11 @@ def size_of(aspect: str, info: EngineInfo, scale: float = 1.0) -> tuple[int, int
     return min(sorted(sizes), key=error)
 
 
+def key_of(name: str) -> str:
+    """Returns what is left of a name however it is written: "DPM++ 2M Karras" is dpmpp_2m_karras."""
+    return _UNWRITTEN.sub("", name.casefold().replace("++", "pp"))
+
+
 def closest(value: str, known: Iterable[str]) -> str | None:
     """Returns the known name that a typing error most likely meant."""
     found = difflib.get_close_matches(value.casefold(), list(known), n=1, cutoff=0.5)
@@ -252,7 +259,7 @@ def _chosen(name: str, value: object, known: Iterable[str]) -> str | None:
         return None
     wanted = value.strip().casefold() if isinstance(value, str) else ""
     for choice in names:
-        if choice.casefold() == wanted:
+        if key_of(choice) == key_of(wanted):
             return choice
     if len(names) == 1:
         raise InvalidRequestError(

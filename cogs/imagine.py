@@ -111,9 +111,9 @@ class Imagine(commands.Cog):
 
 def _matching(names: Sequence[str], current: str) -> list[Choice[str]]:
     """Returns the names that contain what was typed; the nearest one when none does."""
-    wanted = current.strip().casefold()
-    found = [name for name in names if wanted in name.casefold()]
-    if not found and (nearest := _options.closest(wanted, names)) is not None:
+    wanted = _options.key_of(current)
+    found = [name for name in names if wanted in _options.key_of(name)]
+    if not found and (nearest := _options.closest(current.strip(), names)) is not None:
         found = [nearest]
     return [
         Choice(name=_text.plain(name, 100), value=name)

@@ -90,8 +90,9 @@ async def test_autocomplete_offers_what_the_engine_has(world: World) -> None:
     ann, channel = world.ann, world.channel
     models = await ann.autocomplete(channel, "imagine", "model", "")
     assert [choice["value"] for choice in models] == ["faulty"]
-    samplers = await ann.autocomplete(channel, "imagine", "sampler", "2m")
-    assert [choice["value"] for choice in samplers] == ["dpmpp_2m", "dpmpp_2m_karras"]
+    for typed in ("2m", "DPM++", "dpmpp 2"):
+        samplers = await ann.autocomplete(channel, "imagine", "sampler", typed)
+        assert [choice["value"] for choice in samplers] == ["dpmpp_2m", "dpmpp_2m_karras"]
     nearest = await ann.autocomplete(channel, "imagine", "sampler", "eulr")
     assert [choice["value"] for choice in nearest] == ["euler"]
 

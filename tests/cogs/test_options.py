@@ -109,6 +109,12 @@ def test_prompt_without_a_visible_character_is_empty(prompt: str) -> None:
         _options.request_from(Options(prompt), POCKET)
 
 
+@pytest.mark.parametrize("name", ["DPM++ 2M", "dpmpp_2m", "dpm++-2m", " DPMPP 2M "])
+def test_names_may_be_written_as_elsewhere(name: str) -> None:
+    request = _options.request_from(Options("a", sampler=name), POCKET)
+    assert request.sampler is Sampler.DPMPP_2M
+
+
 def test_only_choice_is_named_as_such() -> None:
     with pytest.raises(InvalidRequestError, match=r'no model "x"\. The only one here is pocket\.'):
         _options.request_from(Options("a", model="x"), POCKET)

@@ -17,6 +17,7 @@ from engine.settings import Settings
 from playground import ChannelHandle, Invocation, Message, NoResponse, Person, Playground
 from playground.page import write_page
 
+_OWN_NAMES = {"index.html", "conversation.json", "files", "easel.log"}
 _PICTURE_TIMEOUT_S = 180  # the first one waits for the engine to load
 
 
@@ -37,7 +38,8 @@ async def demo(settings: Settings, out: Path) -> int:
     The pocket model is used even where there is a GPU, and none of the operator's settings.
 
     Raises:
-        DemoFailedError: Something was not answered, or answered wrongly. The page is left as well.
+        DemoFailedError: Something was not answered, or answered wrongly; the page is left as well.
+            Or `out` holds other things, which stay there.
     """
     started = time.monotonic()
     await asyncio.to_thread(_empty, out)
@@ -117,8 +119,24 @@ def _expect(holds: bool, what: str) -> None:
 
 
 def _empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Removes an earlier demo, and nothing else."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = list(folder.iterdir())
+        foreign = {path.name for path in found} - _OWN_NAMES
+        for path in [] if foreign else found:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    except OSError as error:
+        raise DemoFailedError(
+            f"{folder} cannot be used ({error.strerror}). Choose another folder with --out."
+        ) from error
+    if foreign:
+        raise DemoFailedError(
+            f"{folder} holds other things, like {min(foreign)}. Choose another folder with --out."
+        )
 
 
 def _keep_log(bot: BotProcess, out: Path) -> None:

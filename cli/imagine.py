@@ -40,6 +40,7 @@ _DEFAULT_STRENGTH = 0.55  # /remix's "Medium"
 async def imagine(settings: Settings, options: argparse.Namespace) -> int:
     """Makes the pictures and writes them to `options.out` (and `-2`, `-3`, ...); returns 0."""
     set_up_logging(settings, level="WARNING")
+    _check_place(options.out)
     with tempfile.TemporaryDirectory(prefix="easel-") as folder:
         changes = {"data_dir": Path(folder), "daily_allowance": 0.0}
         if options.model is not None:
@@ -55,7 +56,6 @@ async def imagine(settings: Settings, options: argparse.Namespace) -> int:
                 await asyncio.gather(queue, engine, return_exceptions=True)
     for picture in result.pictures:
         path = _numbered(options.out, picture.index)
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture.png)
         print(f"{path}: seed {picture.seed}, {picture.width}x{picture.height}")
     for warning in result.warnings:
@@ -131,8 +131,8 @@ def build_request(
         raise InvalidRequestError("--strength goes with --image. Give both.")
     strength = _DEFAULT_STRENGTH if options.strength is None else options.strength
     return GenerationRequest(
-        prompt=options.prompt,
-        negative_prompt=options.negative,
+        prompt=_words(options.prompt),
+        negative_prompt=_words(options.negative),
         width=width,
         height=height,
         seed=secrets.randbelow(MAX_SEED + 1) if options.seed is None else options.seed,
@@ -146,6 +146,23 @@ def build_request(
         init_image=init_image,
         strength=strength if init_image is not None else None,
     )
+
+
+def _words(argument: str) -> str:
+    """Returns the text without bytes that are none, which Python keeps as half characters."""
+    return argument.encode("utf-8", "ignore").decode("utf-8")
+
+
+def _check_place(path: Path) -> None:
+    """Raises InvalidRequestError when the picture could not be written there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():
+            return
+        reason = "it is a folder"
+    except OSError as error:
+        reason = str(error.strerror)
+    raise InvalidRequestError(f"{path} cannot be written ({reason}). Choose another --out.")
 
 
 def _read_image(path: Path) -> bytes:

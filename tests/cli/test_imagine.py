@@ -76,6 +76,34 @@ def test_bad_options_are_one_sentence(tmp_path: Path, arguments: list[str], sent
     assert not (tmp_path / "x.png").exists()
 
 
+@pytest.mark.parametrize("out", [".", "file/x.png"])
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("imagine", "a cat", "--model", "pocket", "--out", str(tmp_path / out))
+    assert done.returncode == 2
+    assert "--out" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_bytes_that_are_no_text_are_left_out(tmp_path: Path) -> None:
+    out = tmp_path / "x.png"
+    done = run(
+        "imagine", "a \udcff cat", "--steps", "1", "--model", "pocket", "--out", str(out)
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "a  cat" in read(out).info["parameters"]
+
+
+def test_demo_deletes_nothing_but_an_earlier_demo(tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    done = run("demo", "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert "precious.txt" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert precious.read_text() == "mine"
+
+
 def test_demo_leaves_a_page_with_its_pictures(tmp_path: Path) -> None:
     done = run("demo", "--out", str(tmp_path / "demo"))
     assert done.returncode == 0, done.stderr

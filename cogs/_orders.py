@@ -15,18 +15,21 @@ import discord
 
 from cogs import _answer, _buttons, _errors, _status
 from cogs._board import Board
-from engine.errors import NotAllowedError, TooManyWaitingError
+from engine.errors import InvalidRequestError, NotAllowedError, TooManyWaitingError
 from engine.queue import JobQueue
 from engine.types import Destination, GenerationRequest, Job, Submission
 from storage.jobs import JobTable
 
 log = logging.getLogger(__name__)
 
+IMAGINE = "imagine"
+
 NO_CHANNEL = "I cannot post pictures in this kind of channel. Use me in a text channel or by DM."
 MISSING_PERMISSIONS = (
     "I cannot post pictures here: I lack {names}. Ask a moderator to allow it, use another channel, "
     "or ask for the picture with private:True."
 )
+OUTDATED = "Use /imagine instead; **Info** shows the prompt and the options."
 ALREADY_DONE = "This was done before. See it with /history list."
 
 
@@ -35,7 +38,7 @@ class Order:
     """What to make and how to show it."""
 
     request: GenerationRequest
-    action: str = "imagine"
+    action: str = IMAGINE
     parent_id: str | None = None
     private: bool = False
     spoiler: bool = False
@@ -98,6 +101,10 @@ class Orders:
         )
         try:
             return await self._queue.submit(submission)
+        except InvalidRequestError as error:
+            if placed.action != IMAGINE:  # made for another model, or under other limits
+                error.add_note(OUTDATED)
+            raise
         except TooManyWaitingError as error:
             mine = self._queue.waiting(interaction.user.id)
             if mine and mine[0].eta_s is not None:

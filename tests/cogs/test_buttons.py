@@ -230,3 +230,17 @@ async def test_failed_job_can_be_tried_again_just_as_it_was(world: World) -> Non
     assert job_id is not None
     job = await world.parts.jobs.get(job_id.job_id)
     assert (job.owner_id, job.request.seed) == (world.ben.id, 77)
+
+
+async def test_reroll_of_another_models_picture_says_what_to_do_instead(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path)) as world:
+        picture = await made(world)
+        await world.stop()
+        world.settings = settings_for(tmp_path, "--model", "newer")
+        await world.start()
+        await world.engine_ready()
+        answer = await world.ann.click(picture, label="Reroll")
+        assert answer.ephemeral
+        assert answer.response is not None
+        assert "'newer'" in answer.response.content
+        assert answer.response.content.endswith("**Info** shows the prompt and the options.")

@@ -155,7 +155,11 @@ def smaller(png: bytes, limit_bytes: int) -> bytes:
 
 
 def _result_text(job: Job, generation: Generation, usage: Usage | None) -> str:
-    facts = [f"<@{job.owner_id}>", _seeds(generation.seeds), f"{generation.seconds:.1f} s"]
+    facts = [
+        f"<@{job.owner_id}>",
+        _seeds(generation.seeds),
+        f"{generation.seconds:.1f}\N{NO-BREAK SPACE}s",
+    ]
     if usage is not None and usage.daily > 0:
         facts.append(f"{usage.used_today:.4g} of {usage.daily:.4g} today")
     tail = " — " + " · ".join(facts)

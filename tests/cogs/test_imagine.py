@@ -29,7 +29,7 @@ async def test_imagine_answers_with_a_status_line_and_delivers_the_picture(world
     assert not answer.ephemeral
     result = await world.result()
     assert result.content.startswith(f"**a red circle** — <@{world.ann.id}> · seed 7 · ")
-    assert result.content.endswith("s · 1 of 50 today")
+    assert result.content.endswith("\N{NO-BREAK SPACE}s · 1 of 50 today")
     assert [user.id for user in result.mentions] == [world.ann.id]
     assert labels(result) == ["Reroll", "Info", "Delete"]
     (picture,) = result.attachments
@@ -282,4 +282,4 @@ async def test_result_counts_nothing_where_nothing_is_limited(tmp_path: Path) ->
     async with world_of(settings_for(tmp_path, daily_allowance=0)) as world:
         await world.ann.slash(world.channel, "imagine", prompt="a cat", seed=1)
         result = await world.result()
-        assert re.fullmatch(r"\*\*a cat\*\* — <@\d+> · seed 1 · [\d.]+ s", result.content)
+        assert re.fullmatch(r"\*\*a cat\*\* — <@\d+> · seed 1 · [\d.]+\u00a0s", result.content)

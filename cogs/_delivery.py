@@ -194,8 +194,11 @@ class Delivery:
                 log.info("Job %s not delivered yet: %r", parcel.job.id, error)
                 await asyncio.sleep(pause)
             except discord.HTTPException as error:
-                log.info("Job %s: no DM to its owner: %s", parcel.job.id, error)
-                return None
+                if not _errors.is_passing(error):
+                    log.info("Job %s: no DM to its owner: %s", parcel.job.id, error)
+                    return None
+                log.info("Job %s not delivered yet: %s", parcel.job.id, error)
+                await asyncio.sleep(pause)
             else:
                 return await self._to_channel(parcel, channel, previous)
         return None
@@ -234,7 +237,7 @@ class Delivery:
             except discord.HTTPException as error:
                 if _errors.is_unreachable(error):
                     return None
-                if error.status == 429 or error.status >= 500:
+                if _errors.is_passing(error):
                     is_uncertain = True
                     log.info("Job %s not delivered yet: %s", parcel.job.id, error)
                 elif parcel.pictures and _is_too_large(error) and limit > _LEAST_BYTES:
@@ -271,7 +274,9 @@ class Delivery:
                         message, parcel.job.id, parcel.actions
                     ):
                         return message.id
-        except discord.Forbidden:
+        except discord.Forbidden as error:
+            if _errors.is_passing(error):
+                raise
             log.info("Job %s: the channel's history cannot be read", parcel.job.id)
         return None
 

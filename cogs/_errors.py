@@ -142,8 +142,23 @@ def is_stale(error: BaseException) -> bool:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """True when the place is closed to the bot for good: gone, or forbidden."""
-    return isinstance(error, discord.Forbidden | discord.NotFound)
+    """True when the place is closed to the bot for good: gone, or forbidden.
+
+    Discord's own refusals carry a code; those of a proxy or of its front do not, and pass.
+    """
+    return isinstance(error, discord.Forbidden | discord.NotFound) and error.code != 0
+
+
+def is_passing(error: discord.HTTPException) -> bool:
+    """True when the same request may succeed later: it says nothing about the request itself.
+
+    401: the token was reset; the gateway tells so, too, and the next start has another.
+    """
+    return (
+        error.status in (401, 429)
+        or error.status >= 500
+        or (error.status in (403, 404) and error.code == 0)
+    )
 
 
 async def refuse(interaction: discord.Interaction, error: BaseException) -> None:

@@ -44,6 +44,18 @@ async def test_failing_sends_are_repeated_with_the_same_nonce(world: World) -> N
     assert len(nonces[0]) <= 25
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 429])
+async def test_refusals_that_are_not_about_the_channel_are_waited_out(
+    world: World, status: int
+) -> None:
+    """A token that was reset, or a block by the front of Discord: no word about the channel."""
+    for path in ("/channels/*/messages", "/users/@me/channels"):
+        world.env.inject_error("POST", path, status=status, code=0, times=3)
+    await world.ann.slash(world.channel, "imagine", prompt="a cat")
+    await world.result()
+    assert labels(world.messages()[0]) == ["Reroll", "Info", "Delete"]
+
+
 async def test_a_stuck_delivery_does_not_hold_up_others(world: World) -> None:
     other = world.guild.create_text_channel("other")
     path = f"/channels/{other.id}/messages"

@@ -28,6 +28,7 @@ from PIL import Image
 from engine.pocket import MODEL_DIR
 from engine.pocket.captions import canonical_caption, caption
 from engine.pocket.drawing import COLOURS
+from engine.pocket.export import contact_sheet
 from engine.pocket.objects import SHAPES, THINGS
 from engine.pocket.reading import Mask, Reading, halves, mask_of, read
 from engine.pocket.scenes import Item, Scene, render, sample_scene
@@ -204,6 +205,35 @@ def _overlap(first: Mask, second: Mask) -> float:
     return float((first & second).sum() / max((first | second).sum(), 1))
 
 
+CARD_PROMPTS = (
+    "a red circle on a blue background",
+    "a yellow star on a purple background",
+    "a green triangle on a white background",
+    "a purple heart on an orange background",
+    "a white ring on a red background",
+    "a gray cross on a pink background",
+    "a small black square on a cyan background",
+    "a big orange diamond on a green background",
+    "a pink crescent on a black background",
+    "a red square and a blue ring on a white background",
+    "a yellow circle above a green square on a black background",
+    "a brown house on a cyan background",
+    "a green tree on a white background",
+    "a red boat on a beach",
+    "a blue car in a city",
+    "an orange fish on a blue background",
+    "a purple flower on a meadow",
+    "a black cat on a yellow background",
+    "a white star at night",
+    "a red house in the mountains",
+    "a man in a red shirt and blue trousers on a white background",
+    "a woman in a green shirt and black trousers waving on a pink background",
+    "a boy in an orange shirt and brown trousers on a beach",
+    "a girl in a yellow shirt and purple trousers with arms up on a meadow",
+)
+"""The contact sheet of the model card."""
+
+
 def main() -> None:
     """Reads the command line and prints the figures, one line of JSON for each category."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -216,6 +246,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--strength", type=float, default=0.5, help="of the remix")
+    parser.add_argument("--card", type=Path, help="only draw the model card's contact sheet")
     parser.add_argument("--sheet", type=Path, help="folder for contact sheets")
     given = parser.parse_args()
     pipe, settings = load(given.model, given.sampler)
@@ -223,6 +254,10 @@ def main() -> None:
     guidance = given.guidance or settings["default_guidance_scale"]
     if given.sheet:
         given.sheet.mkdir(parents=True, exist_ok=True)
+    if given.card:
+        sheet = contact_sheet(pipe, CARD_PROMPTS, steps=steps, columns=6)
+        sheet.save(given.card, quality=85)
+        return
     for category in given.categories:
         result = (
             evaluate_remix(pipe, given.count, steps, guidance, given.strength)

@@ -23,6 +23,7 @@ REFUNDED = "The cost was given back."
 ELSEWHERE = "\n-# I could not post it in <#{channel_id}>."
 TOO_LARGE = "The picture is too large to post here. See it with /history show."
 
+_TITLE = 400  # characters of the prompt; Info and the file have all of it
 _WEBP_QUALITIES = (95, 85, 70)
 _SHRINK = 0.75
 _SMALLEST_SIDE = 64
@@ -134,7 +135,7 @@ def apology(job: Job, reason: str) -> Parcel:
     tail = f"\n{reason}"
     head = f" — <@{job.owner_id}>"
     room = _text.MAX_CONTENT - _text.length(head + tail) - len("****")
-    title = _text.shown(job.request.prompt, min(room, 300))
+    title = _text.shown(job.request.prompt, min(room, _TITLE))
     return Parcel(job, FAILURE, f"**{title}**{head}{tail}")
 
 
@@ -165,7 +166,7 @@ def _result_text(job: Job, generation: Generation, usage: Usage | None) -> str:
     tail = " — " + " · ".join(facts)
     notes = "".join(f"\n-# {_text.shown(warning, 200)}" for warning in generation.warnings[:4])
     room = _text.MAX_CONTENT - _text.length(tail + notes) - len("****")
-    return f"**{_text.shown(job.request.prompt, room)}**{tail}{notes}"
+    return f"**{_text.shown(job.request.prompt, min(room, _TITLE))}**{tail}{notes}"
 
 
 def _seeds(seeds: Sequence[int]) -> str:

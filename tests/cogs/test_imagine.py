@@ -283,3 +283,12 @@ async def test_result_counts_nothing_where_nothing_is_limited(tmp_path: Path) ->
         await world.ann.slash(world.channel, "imagine", prompt="a cat", seed=1)
         result = await world.result()
         assert re.fullmatch(r"\*\*a cat\*\* — <@\d+> · seed 1 · [\d.]+\u00a0s", result.content)
+
+
+async def test_long_prompt_is_no_wall_of_text_below_the_picture(world: World) -> None:
+    prompt = "a cat" + ", very round" * 120
+    await world.ann.slash(world.channel, "imagine", prompt=prompt)
+    result = await world.result()
+    assert "…** — <@" in result.content
+    assert len(result.content) < 500
+    assert (await only_request(world)).prompt == prompt

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from engine.types import Destination, Generation, GenerationRequest, Job, JobState, Submission
+from engine.errors import InvalidRequestError
+from engine.types import (
+    Destination,
+    Generation,
+    GenerationRequest,
+    Job,
+    JobState,
+    Sampler,
+    SecondPass,
+    Submission,
+)
 
+D = TypeVar("D", GenerationRequest, SecondPass)
 Clock = Callable[[], datetime]  # returns aware UTC
 
 _REQUEST = TypeAdapter(GenerationRequest)
@@ -35,6 +47,21 @@ def to_time(text: str) -> datetime:
 def request_to_json(request: GenerationRequest) -> str:
     """Returns every field, also those with their default, so that a later default changes nothing."""
     return _REQUEST.dump_json(request).decode()
+
+
+def request_from_json(text: str) -> GenerationRequest:
+    """Returns the request, also one of before a limit became tighter.
+
+    It was accepted once, so it is not refused here, where it would keep all the others from being
+    read: the engine refuses it with a sentence, and history shows it as it was.
+    """
+    try:
+        return _REQUEST.validate_json(text)
+    except InvalidRequestError:
+        values = json.loads(text)
+    if values.get("second_pass") is not None:
+        values["second_pass"] = _unchecked(SecondPass, values["second_pass"])
+    return _unchecked(GenerationRequest, values | {"sampler": Sampler(values["sampler"])})
 
 
 def job_from_row(row: sqlite3.Row) -> Job:
@@ -91,10 +118,18 @@ def _submission(row: sqlite3.Row) -> Submission:
             spoiler=bool(row["spoiler"]),
             locale=row["locale"],
         ),
-        request=_REQUEST.validate_json(row["request"]),
+        request=request_from_json(row["request"]),
         action=row["action"],
         parent_id=row["parent_id"],
     )
+
+
+def _unchecked(cls: type[D], values: Mapping[str, Any]) -> D:
+    """Returns a frozen dataclass without running its checks."""
+    made = object.__new__(cls)
+    for field in dataclasses.fields(cls):
+        object.__setattr__(made, field.name, values.get(field.name, field.default))
+    return made
 
 
 def _error(text: str) -> tuple[str, str]:

@@ -191,6 +191,22 @@ async def test_status_message_is_remembered(store: Store) -> None:
     assert await store.jobs.with_status_line() == []
 
 
+async def test_request_of_before_a_tighter_limit_can_still_be_read(store: Store) -> None:
+    request = a_request(second_pass=SecondPass(scale=2.0))
+    job = await add(store, request=request)
+    async with store.db.transaction() as tx:
+        await tx.rows(
+            "UPDATE jobs SET request = json_set(request, '$.num_inference_steps', 500,"
+            " '$.second_pass.scale', 9.0)"
+        )
+    [again] = await store.jobs.unfinished()
+    assert again.id == job.id
+    assert again.request.num_inference_steps == 500
+    assert again.request.second_pass is not None
+    assert again.request.second_pass.scale == 9.0
+    assert (again.request.prompt, again.request.sampler) == (request.prompt, request.sampler)
+
+
 async def test_get_many_and_waiting_of_keep_their_order(store: Store) -> None:
     jobs = [await add(store) for _ in range(3)]
     await add(store, owner_id=2)

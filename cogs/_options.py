@@ -61,9 +61,9 @@ class Options:
 
 
 def request_from(
-    options: Options, info: EngineInfo, *, default_negative_prompt: str = ""
+    options: Options, info: EngineInfo, *, default_negative_prompt: str | None = None
 ) -> GenerationRequest:
-    """Returns the request for the loaded model.
+    """Returns the request for the loaded model; `default_negative_prompt` None is the model's own.
 
     Raises:
         InvalidRequestError: An option is of the wrong kind or out of its range, in one sentence.
@@ -77,6 +77,8 @@ def request_from(
     negative = _words("negative prompt", options.negative)
     if negative is None:
         negative = default_negative_prompt
+        if negative is None:
+            negative = info.default_negative_prompt
     elif negative.strip().casefold() == NO_NEGATIVE:
         negative = ""
     guidance = _number("guidance", options.guidance, 0, MAX_GUIDANCE_SCALE)

@@ -3,7 +3,7 @@
 The bot uses it to take requests while the engine still loads (`provisional_info`), the worker to
 describe the loaded model. A folder may carry an `easel.json` that overrides what the configuration
 files say: `name`, `native_size`, `size_multiple`, `max_side`, `default_steps`,
-`default_guidance_scale`, `default_sampler`.
+`default_guidance_scale`, `default_sampler`, `default_negative_prompt`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class ModelCard:
     default_steps: int = 25
     default_guidance_scale: float = 7.0
     default_sampler: Sampler = Sampler.DPMPP_2M_KARRAS
+    default_negative_prompt: str = "blurry, low quality, watermark"
 
 
 def resolve_source(settings: EngineSettings) -> str:
@@ -221,6 +222,7 @@ def engine_info(
         default_sampler=card.default_sampler,
         default_steps=card.default_steps,
         default_guidance_scale=card.default_guidance_scale,
+        default_negative_prompt=card.default_negative_prompt,
         max_rows=max_rows,
         device=device,
         device_name=device_name,

@@ -87,15 +87,13 @@ class Settings(EngineSettings):
         50.0, ge=0, description="A person's standard pictures in 24 hours; 0 is no limit"
     )
     per_minute: int = Field(10, ge=0, description="A person's jobs in 60 seconds; 0 is no limit")
-    default_negative_prompt: str = Field(
-        "blurry, low quality, watermark", max_length=MAX_PROMPT_LENGTH
+    default_negative_prompt: str | None = Field(
+        None, max_length=MAX_PROMPT_LENGTH, description="None is the model's own choice"
     )
     engine_start_timeout_s: float = Field(
         300.0, gt=0, description="Without progress of its start the engine counts as hung"
     )
-    step_timeout_s: float = Field(
-        120.0, gt=0, description="Without a step the engine counts as hung"
-    )
+    step_timeout_s: float = Field(45.0, gt=0, description="Without a step the engine is hung")
 
     @model_validator(mode="before")
     @classmethod

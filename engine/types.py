@@ -168,6 +168,8 @@ class EngineInfo:
         dtype: "float16", "bfloat16" or "float32".
         memory_bytes: Memory that the engine holds after loading.
         versions: Library name to version; part of a picture's receipt.
+        default_negative_prompt: The model's own choice; words that a model never saw would spoil its
+            pictures.
         control_kinds: Installed ControlNets.
         adapters: sha256 of loaded LoRAs.
     """
@@ -188,6 +190,7 @@ class EngineInfo:
     dtype: str
     memory_bytes: int
     versions: Mapping[str, str] = field(default_factory=dict)
+    default_negative_prompt: str = ""
     control_kinds: tuple[str, ...] = ()
     adapters: tuple[str, ...] = ()
 

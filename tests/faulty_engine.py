@@ -243,6 +243,7 @@ def info_of(options: argparse.Namespace) -> EngineInfo:
         default_sampler=Sampler.EULER_A,
         default_steps=4,
         default_guidance_scale=5.0,
+        default_negative_prompt="out of focus",
         max_rows=options.max_rows,
         device="cpu",
         device_name="CPU",

@@ -32,6 +32,7 @@ SETTINGS: dict[str, str | int | float] = {
     "native_size": 128,
     "size_multiple": 32,
     "default_sampler": "dpmpp_2m",
+    "default_negative_prompt": "",  # it never saw words such as "blurry": they would tint its colours
 }
 """What the engine must know beside the weights; written to `easel.json`."""
 

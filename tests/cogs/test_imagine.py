@@ -83,7 +83,7 @@ async def test_aspect_and_quality_follow_the_model(world: World) -> None:
     request = await only_request(world)
     assert request.num_inference_steps == 2
     assert request.second_pass is None
-    assert request.negative_prompt == "blurry, low quality, watermark"
+    assert request.negative_prompt == "out of focus"
 
 
 async def test_autocomplete_offers_what_the_engine_has(world: World) -> None:

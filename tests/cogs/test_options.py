@@ -36,7 +36,11 @@ SD15 = dataclasses.replace(
 
 
 def test_defaults_are_the_models_own() -> None:
-    request = _options.request_from(Options("a cat"), POCKET, default_negative_prompt="blurry")
+    own = dataclasses.replace(POCKET, default_negative_prompt="grey")
+    assert _options.request_from(Options("a cat"), own).negative_prompt == "grey"
+    request = _options.request_from(Options("a cat"), own, default_negative_prompt="")
+    assert request.negative_prompt == ""
+    request = _options.request_from(Options("a cat"), own, default_negative_prompt="blurry")
     assert (request.width, request.height) == (128, 128)
     assert (request.num_inference_steps, request.guidance_scale) == (15, 3.0)
     assert (request.sampler, request.model) == (Sampler.EULER, "pocket")

@@ -69,6 +69,13 @@ async def test_a_red_circle_on_blue_and_the_same_bytes_again_from_its_info(
         second = await draw(ana, after=first, **options_of(line))
         assert second.attachments[0].data == png
 
+        star = await draw(ben, prompt="a yellow star on a green background", seed=11)
+        with Image.open(io.BytesIO(star.attachments[0].data)) as opened:
+            red, green, blue = opened.convert("RGB").getpixel((6, 6))
+        assert green > 90
+        assert green > red + 40
+        assert green > blue + 40
+
         # In one batch with other people's pictures only rounding differs.
         others = [draw(ben, prompt=f"a blue star {n}", seed=n) for n in range(2)]
         third, *_ = await asyncio.gather(draw(ana, after=second, **options_of(line)), *others)

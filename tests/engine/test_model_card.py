@@ -85,12 +85,14 @@ def test_easel_json_overrides(tmp_path: Path) -> None:
         "native_size": 256,
         "size_multiple": 32,
         "default_sampler": "ddim",
+        "default_negative_prompt": "",
     }
     card = read_card(write_folder(tmp_path / "x", easel=easel))
     assert card.name == "pocket"
     assert card.default_guidance_scale == 4.0
     assert isinstance(card.default_guidance_scale, float)
     assert card.default_sampler is Sampler.DDIM
+    assert card.default_negative_prompt == ""
     assert (card.native_size, card.size_multiple, card.max_side) == (256, 32, 512)
 
 

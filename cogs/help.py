@@ -33,7 +33,9 @@ PROMPTS = (
     "`\\(` and `\\)` are plain brackets.\n"
     "Long prompts are read in parts of about 50 words, at most four; `BREAK` begins the next part. What "
     "was not read is named with the picture.\n"
-    "This holds for **negative** too."
+    "This holds for **negative** too.\n"
+    "Flags work as well: `--ar 16:9`, `--no text`, `--seed 7`, `--repeat 4`, `--draft`, `--hd`, "
+    "`--private`, `--model name`. An option of the command wins over a flag."
 )
 OPTIONS = (
     "**aspect**: the shape. **width**, **height**: exact pixels, in steps of {multiple}, up to "

@@ -8,7 +8,7 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _options, _text
+from cogs import _flags, _options, _text
 from cogs._desk import Desk
 from cogs._options import ASPECTS, Options, Quality
 from cogs._orders import Order
@@ -86,12 +86,13 @@ class Imagine(commands.Cog):
             sampler=sampler,
             quality=quality,
         )
+        options, is_private = _flags.read(options, private=bool(private))
         request = _options.request_from(
             options,
             self._desk.info(),
             default_negative_prompt=self._desk.parts.settings.default_negative_prompt,
         )
-        placed = Order(request, private=bool(private), spoiler=bool(spoiler))
+        placed = Order(request, private=is_private, spoiler=bool(spoiler))
 
         async def order() -> Order:
             return placed

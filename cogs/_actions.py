@@ -12,7 +12,7 @@ from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
 from cogs._orders import Order
 from engine.errors import NotAllowedError, UnknownJobError
-from engine.types import Destination, Generation, Job, JobState
+from engine.types import Generation, Job, JobState
 
 NOT_YOURS = "Only the person who asked for it, or a moderator (Manage Messages), can do that."
 DELETED = "The picture was deleted."
@@ -88,13 +88,14 @@ async def delete(interaction: discord.Interaction, press: Press) -> None:
         result_id = job.result_message_id
         if result_id is not None and result_id != interaction.message.id:
             # Pressed in /history show.
-            await _delete_message(interaction.client, job.submission.destination, result_id)
+            channel_id = job.result_channel_id or job.submission.destination.channel_id
+            await _delete_message(interaction.client, channel_id, result_id)
     await interaction.followup.send(DELETED, ephemeral=True)
 
 
-async def _delete_message(client: discord.Client, place: Destination, message_id: int) -> None:
-    channel = client.get_partial_messageable(place.channel_id, guild_id=place.guild_id)
-    # It was private, or in a DM after the channel was closed, or somebody deleted it.
+async def _delete_message(client: discord.Client, channel_id: int, message_id: int) -> None:
+    channel = client.get_partial_messageable(channel_id)
+    # It was private, or somebody deleted it, or the channel was closed.
     with contextlib.suppress(discord.NotFound, discord.Forbidden):
         await channel.get_partial_message(message_id).delete()
 

@@ -64,6 +64,15 @@ class Patience:
             pause = min(pause * 2, self.longest)
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A delivered message; `channel_id` is None for a private answer, which is in no other place."""
+
+    message_id: int
+    channel_id: int | None = None
+    is_status_line: bool = False
+
+
 class Delivery:
     """Sends what `JobQueue.finished` yields."""
 
@@ -111,14 +120,15 @@ class Delivery:
             await self._board.remove(job)
             return
         previous = await self._parts.jobs.begin_sending(job.id)
-        message_id, replaces_line = await self._send(parcel, previous)
-        await self._parts.jobs.mark_delivered(job.id, message_id)
-        if message_id is None:
+        sent = await self._send(parcel, previous)
+        if sent is not None:
+            await self._parts.jobs.mark_delivered(job.id, sent.message_id, sent.channel_id)
+        else:
+            await self._parts.jobs.mark_delivered(job.id, None)
             log.warning("Job %s has no place to be delivered to, kept for /history", job.id)
-        fresh = await self._parts.jobs.get(
-            job.id
-        )  # the status line's id may be newer than the event
-        await self._board.remove(fresh, keep_message=replaces_line)
+        # The status line's id may be newer than the event.
+        fresh = await self._parts.jobs.get(job.id)
+        await self._board.remove(fresh, keep_message=sent is not None and sent.is_status_line)
 
     async def _pack(self, job: Job) -> Parcel | None:
         if job.state is not JobState.RENDERED:
@@ -135,26 +145,26 @@ class Delivery:
             log.warning("Usage of the owner of job %s is not known: %s", job.id, error)
             return None
 
-    async def _send(self, parcel: Parcel, previous: datetime | None) -> tuple[int | None, bool]:
-        """Returns the message's id, and whether it is the status line itself."""
+    async def _send(self, parcel: Parcel, previous: datetime | None) -> _Sent | None:
+        """Returns the message, or None when no place is open to us."""
         job = parcel.job
         if job.submission.destination.private:
-            message_id = await self._by_token(parcel)
-            if message_id is not None:
-                return message_id, True
+            sent = await self._by_token(parcel)
+            if sent is not None:
+                return sent
         else:
             destination = job.submission.destination
             channel = self._client.get_partial_messageable(
                 destination.channel_id, guild_id=destination.guild_id
             )
-            message_id = await self._to_channel(parcel, channel, previous)
-            if message_id is not None:
-                return message_id, False
+            sent = await self._to_channel(parcel, channel, previous)
+            if sent is not None:
+                return sent
             log.info("Job %s: its channel is closed, trying a DM", job.id)
             parcel = parcel.elsewhere()
-        return await self._by_dm(parcel, previous), False
+        return await self._by_dm(parcel, previous)
 
-    async def _by_token(self, parcel: Parcel) -> int | None:
+    async def _by_token(self, parcel: Parcel) -> _Sent | None:
         """Turns the private status line into the result; None when the token is of no use."""
         job = parcel.job
         for pause in self._patience.pauses():
@@ -172,7 +182,7 @@ class Delivery:
                         view=parcel.view(),
                         allowed_mentions=parcel.mentions(),
                     )
-                return message.id
+                return _Sent(message.id, is_status_line=True)
             except RequestError as error:
                 parcel = _unreadable(parcel, error)
                 continue
@@ -186,7 +196,7 @@ class Delivery:
             await asyncio.sleep(pause)
         return None
 
-    async def _by_dm(self, parcel: Parcel, previous: datetime | None) -> int | None:
+    async def _by_dm(self, parcel: Parcel, previous: datetime | None) -> _Sent | None:
         for pause in self._patience.pauses():
             try:
                 channel = await self._client.create_dm(discord.Object(parcel.job.owner_id))
@@ -208,7 +218,7 @@ class Delivery:
         parcel: Parcel,
         channel: discord.PartialMessageable | discord.DMChannel,
         previous: datetime | None,
-    ) -> int | None:
+    ) -> _Sent | None:
         """Sends until the outcome is known; returns None when the channel is closed to us."""
         began = previous or self._now()
         is_uncertain = previous is not None
@@ -218,7 +228,7 @@ class Delivery:
                 if is_uncertain and self._now() - began > NONCE_LIFE:
                     found = await self._find(parcel, channel, began)
                     if found is not None:
-                        return found
+                        return _Sent(found, channel.id)
                 async with self._sending, asyncio.timeout(_ATTEMPT_S):
                     message = await channel.send(
                         parcel.content,
@@ -227,7 +237,7 @@ class Delivery:
                         nonce=parcel.nonce,
                         allowed_mentions=parcel.mentions(),
                     )
-                return message.id
+                return _Sent(message.id, channel.id)
             except _TRANSIENT as error:
                 is_uncertain = True
                 log.info("Job %s not delivered yet: %r", parcel.job.id, error)

@@ -125,8 +125,10 @@ def _history_line(generation: Generation) -> str:
     parts = [f"`{generation.id}`", _errors.stamp(generation.created_at)]
     if generation.message_id is not None and not generation.submission.destination.private:
         destination = generation.submission.destination
-        place = destination.guild_id if destination.guild_id is not None else "@me"
-        link = f"https://discord.com/channels/{place}/{destination.channel_id}"
+        channel_id = generation.channel_id or destination.channel_id
+        is_elsewhere = channel_id != destination.channel_id  # in a DM
+        place = "@me" if is_elsewhere or destination.guild_id is None else destination.guild_id
+        link = f"https://discord.com/channels/{place}/{channel_id}"
         parts.append(f"[message]({link}/{generation.message_id})")
     return f"**{title}**\n{joined(parts)}"  # one line would break anywhere on a phone
 

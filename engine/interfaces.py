@@ -107,5 +107,7 @@ class JobStore(Protocol):
     async def begin_sending(self, job_id: str) -> datetime | None:
         """Returns when sending began before, or None; the first call sets it to now."""
 
-    async def mark_delivered(self, job_id: str, message_id: int | None) -> None:
+    async def mark_delivered(
+        self, job_id: str, message_id: int | None, channel_id: int | None = None
+    ) -> None:
         """Remembers the message with the result (None: kept for /history) and `delivered_at`."""

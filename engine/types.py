@@ -306,6 +306,7 @@ class Job:
         attempts: Engine deaths that the job was running in.
         error: (class name, message) of the failure, see `engine.errors.error_from_wire`.
         status_message_id: The public status line, when there is one.
+        result_channel_id: Where the result is, when that is not known to be the destination.
         sending_since: Set before the result's first send; its outcome is unknown until
             `delivered_at` is set.
         delivered_at: When the result or the apology reached its owner, or was given up for /history.
@@ -322,6 +323,7 @@ class Job:
     error: tuple[str, str] | None = None
     status_message_id: int | None = None
     result_message_id: int | None = None
+    result_channel_id: int | None = None
     sending_since: datetime | None = None
     delivered_at: datetime | None = None
 
@@ -453,6 +455,7 @@ class Generation:
     Attributes:
         id: The job's id.
         pictures: sha256 (hex) of each picture file, in order; empty when deleted.
+        channel_id: Where the message is, when that is not known to be the destination.
     """
 
     id: str
@@ -464,6 +467,7 @@ class Generation:
     warnings: tuple[str, ...] = ()
     receipt: Mapping[str, object] = field(default_factory=dict)
     message_id: int | None = None
+    channel_id: int | None = None
     deleted_at: datetime | None = None
 
     @property

@@ -209,11 +209,14 @@ class JobTable:
                 )
         return job.sending_since
 
-    async def mark_delivered(self, job_id: str, message_id: int | None) -> None:
+    async def mark_delivered(
+        self, job_id: str, message_id: int | None, channel_id: int | None = None
+    ) -> None:
         """Remembers the message with the result (None: kept for /history) and `delivered_at`."""
         await self._update(
-            "result_message_id = coalesce(?, result_message_id), delivered_at = ?",
-            (message_id, to_text(self._clock())),
+            "result_message_id = coalesce(?, result_message_id), "
+            "result_channel_id = coalesce(?, result_channel_id), delivered_at = ?",
+            (message_id, channel_id, to_text(self._clock())),
             job_id,
         )
 

@@ -79,6 +79,7 @@ def job_from_row(row: sqlite3.Row) -> Job:
         error=None if error is None else _error(error),
         status_message_id=row["status_message_id"],
         result_message_id=row["result_message_id"],
+        result_channel_id=row["result_channel_id"],
         sending_since=_optional_time(row["sending_since"]),
         delivered_at=_optional_time(row["delivered_at"]),
     )
@@ -97,6 +98,7 @@ def generation_from_row(row: sqlite3.Row) -> Generation:
         warnings=tuple(json.loads(row["warnings"])),
         receipt=json.loads(row["receipt"]),
         message_id=row["result_message_id"],
+        channel_id=row["result_channel_id"],
         deleted_at=_optional_time(row["deleted_at"]),
     )
 

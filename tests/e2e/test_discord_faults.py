@@ -106,4 +106,12 @@ async def test_a_channel_that_is_gone_leads_to_a_direct_message(
     await invocation.acknowledged()
     ana.place.delete()
     (bot.data_dir.parent / "engine" / "go").touch()
-    assert (await ana.dm.wait_for(lambda m: m.attachments, timeout_s=30)).pings(ana.user)
+    result = await ana.dm.wait_for(lambda m: m.attachments, timeout_s=30)
+    assert result.pings(ana.user)
+
+    ana.go(ana.dm)
+    listed = await (await ana.slash("history list")).response()
+    assert f"/@me/{ana.dm.id}/{result.id})" in listed.embeds[0]["description"]
+    shown = await (await ana.slash("history show", picture="red circle")).response()
+    await ana.press(shown, "Delete")
+    await ana.dm.wait_deleted(result)

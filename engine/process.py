@@ -121,7 +121,7 @@ class EngineProcess:
         elif code is None:
             text = "The engine closed its connection"
         elif code < 0:
-            text = f"The engine was ended by {signal.Signals(-code).name}"
+            text = f"The engine was ended by {_signal_name(-code)}"
         else:
             text = f"The engine exited with code {code}"
         return f"{text} (last line: {self._last_line})." if self._last_line else f"{text}."
@@ -160,6 +160,13 @@ class EngineProcess:
             await self._process.wait()
             with contextlib.suppress(ConnectionError):
                 await self._writer.wait_closed()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
 
 
 @contextlib.asynccontextmanager

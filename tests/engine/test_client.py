@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import psutil
@@ -256,6 +257,13 @@ async def test_a_command_that_does_not_exist_is_reported(tmp_path):
     async with running_client(settings) as log:
         died = await log.first(EngineDied)
     assert "/nowhere/engine" in died.message
+
+
+async def test_an_end_by_a_signal_without_a_name_is_told(tmp_path):
+    command = (sys.executable, "-c", "import os; os.kill(os.getpid(), 40)")  # a real-time signal
+    async with running_client(settings_for(tmp_path, engine_command=command)) as log:
+        died = await log.first(EngineDied)
+    assert died.message == "The engine was ended by signal 40."
 
 
 async def test_call_answers_and_fails_with_the_engine(tmp_path):

@@ -23,7 +23,7 @@ bench: .venv/.ready
 	$(BIN)/python -m benchmarks.burst
 
 pocket: .venv/.ready
-	$(BIN)/python -m engine.pocket.train --work .work/pocket
+	$(BIN)/python -m engine.pocket.train --work .work/pocket --out engine/pocket/model
 
 clean:
 	rm -rf .venv .work demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,6 +17,7 @@ from engine.errors import InvalidRequestError
 MAX_SEED = 2**32 - 1
 MAX_PROMPT_LENGTH = 1500  # characters
 MAX_STEPS = 60
+MAX_LCM_STEPS = 50  # the steps of the teacher that LCM models were distilled from
 MAX_GUIDANCE_SCALE = 20.0
 MAX_IMAGES = 4  # pictures of one job
 
@@ -204,6 +205,11 @@ class EngineInfo:
             known = ", ".join(self.samplers)
             raise InvalidRequestError(
                 f"{self.model} has no sampler {request.sampler!r}. Choose one of: {known}."
+            )
+        if request.sampler is Sampler.LCM and request.num_inference_steps > MAX_LCM_STEPS:
+            raise InvalidRequestError(
+                f"The sampler lcm runs at most {MAX_LCM_STEPS} steps, not "
+                f"{request.num_inference_steps}. Use fewer (4 to 8 are usual) or another sampler."
             )
         scale = request.second_pass.scale if request.second_pass else 1.0
         for name, value in (("width", request.width), ("height", request.height)):

@@ -26,7 +26,7 @@ pocket: .venv/.ready
 	$(BIN)/python -m engine.pocket.train --work .work/pocket --out engine/pocket/model
 
 clean:
-	rm -rf .venv .work demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Easel needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'

@@ -61,7 +61,7 @@ class JobKeeper:
         while not self._finished.empty():
             self._finished.get_nowait()  # the store has them as well
         told = set()
-        for job in await self._store.undelivered():
+        for job in await self._persist("deliveries", self._store.undelivered):
             told.add(job.id)
             yield job
         while True:

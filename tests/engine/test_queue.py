@@ -51,6 +51,12 @@ class BrokenStore(JobTable):
 
     failures = 0
 
+    async def undelivered(self):
+        if self.failures:
+            self.failures -= 1
+            raise sqlite3.OperationalError("database is locked")
+        return await super().undelivered()
+
     async def finish(self, job_id, result):
         if self.failures:
             self.failures -= 1
@@ -428,6 +434,19 @@ async def test_finished_gives_undelivered_jobs_first_and_each_once(db, tmp_path)
         assert told == [old, failed, new]
         again = [job.id async for job in first_of(bench.queue.finished(), 3)]
         assert again == [old, failed, new]
+
+
+async def test_a_store_that_fails_at_the_start_delays_the_deliveries(db, tmp_path, caplog):
+    async with running_queue(db, tmp_path, store_class=BrokenStore, retry_s=(0.001, 0.01)) as bench:
+        (job_id,) = await ids_of(bench, 1)
+        bench.engine.get_ready()
+        await bench.settle()
+        bench.engine.finish(job_id)
+        await bench.final(job_id)
+        bench.store.failures = 3
+        assert (await anext(bench.queue.finished())).id == job_id
+        assert bench.store.failures == 0
+    assert "database is locked" in caplog.text
 
 
 async def first_of(iterator, number):

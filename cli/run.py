@@ -61,13 +61,21 @@ async def run(settings: Settings) -> int:
     except* _StopRequestedError:
         log.info("stopped")
     except* StartError as group:
-        problem = group.exceptions[0]
+        problem = _first(group)
     except* Exception as group:  # into the log, which blanks out secrets
         log.critical("stopped by an error", exc_info=group)
         return_code = 1
     if problem is not None:
         raise problem
     return return_code
+
+
+def _first(group: BaseExceptionGroup[StartError]) -> BaseException:
+    """Returns the first error itself; the queue and the bot have groups of their own."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _until(stop: asyncio.Event) -> None:

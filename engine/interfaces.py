@@ -62,7 +62,13 @@ class Engine(Protocol):
 
 
 class JobStore(Protocol):
-    """Remembers jobs over restarts. Every method is one transaction."""
+    """Remembers jobs over restarts. Every method with `await` is one transaction."""
+
+    def is_passing(self, error: Exception) -> bool:
+        """Returns True for trouble of the world outside (a full disk, a lock) that may end.
+
+        The same call may then be tried again; after any other error it would fail again.
+        """
 
     async def add(self, submission: Submission, *, cost: float, limits: Limits) -> tuple[Job, bool]:
         """Stores and charges a new job and returns it with True.

@@ -1,7 +1,8 @@
 """What the store is told of the jobs: their start, their end, and nothing lost when it is out of order.
 
 A full or slow disk delays the end of a job, it never drops one: the result stays in memory and is
-written again and again with growing pauses.
+written again and again with growing pauses. What the store can never take (a receipt that is no
+JSON) ends its job as failed, since it would fail for ever and hold up the others.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from engine.errors import EngineError, GenerationCancelledError, error_from_wire
+from engine.errors import (
+    EngineError,
+    GenerationCancelledError,
+    GenerationError,
+    StartError,
+    error_from_wire,
+)
 from engine.interfaces import JobStore
 from engine.live import LiveJob, event_of
 from engine.types import (
@@ -26,6 +33,8 @@ from engine.types import (
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_NOT_STORED = "The result could not be stored. The operator's log says why."
 
 
 class JobKeeper:
@@ -53,15 +62,23 @@ class JobKeeper:
         return self._unsaved
 
     async def unfinished(self) -> Sequence[Job]:
-        """Returns the jobs to go on with, as soon as the store is in order."""
-        return await self._persist("start", self._store.unfinished)
+        """Returns the jobs to go on with, as soon as the store is in order.
+
+        Raises:
+            StartError: They cannot be read.
+        """
+        return await self._at_start("jobs", self._store.unfinished)
 
     async def finished(self) -> AsyncIterator[Job]:
-        """Yields the rendered and failed jobs whose owner is to be told; see `JobQueue.finished`."""
+        """Yields the rendered and failed jobs whose owner is to be told; see `JobQueue.finished`.
+
+        Raises:
+            StartError: Those of the last run cannot be read.
+        """
         while not self._finished.empty():
             self._finished.get_nowait()  # the store has them as well
         told = set()
-        for job in await self._persist("deliveries", self._store.undelivered):
+        for job in await self._at_start("results", self._store.undelivered):
             told.add(job.id)
             yield job
         while True:
@@ -103,45 +120,69 @@ class JobKeeper:
             _log.exception("Job %s could not be marked as running.", job_id)
 
     async def _conclude(self, job_id: str, event: JobEvent) -> JobEvent:
-        """Writes the end of a job; returns `event`, or the other end that the store had already."""
+        """Writes the end of a job; returns `event`, or the other end that the store has."""
         try:
-            match event:
-                case GenerationResult() as result:
-                    job = await self._persist(job_id, lambda: self._store.finish(job_id, result))
-                    is_ours = job.state is JobState.RENDERED
-                case GenerationFailed(error=name, message=message):
-                    error = error_from_wire(name, message)
-                    is_cancel = isinstance(error, GenerationCancelledError)
-                    state = JobState.CANCELLED if is_cancel else JobState.FAILED
-                    ended = await self._persist(
-                        job_id, lambda: self._store.end(job_id, state, error)
-                    )
-                    is_ours = ended is not None
-                    if ended is None:
-                        ended = await self._persist(job_id, lambda: self._store.get(job_id))
-                    job = ended
-                case _:
-                    raise TypeError(f"{type(event).__name__} is no end of a job")
+            try:
+                return await self._write_end(job_id, event)
+            except EngineError:
+                raise
+            except Exception:
+                _log.exception("The end of job %s could not be stored.", job_id)
+            failed = GenerationFailed(job_id, GenerationError.__name__, _NOT_STORED)
+            return await self._write_end(job_id, failed)
         except EngineError as error:  # it was deleted from the store meanwhile
             _log.warning("Job %s ended unrecorded: %s", job_id, error)
             return GenerationFailed(job_id, type(error).__name__, str(error))
+        except Exception:
+            _log.exception("Job %s ended unrecorded; the next start makes it again.", job_id)
+            return GenerationFailed(job_id, GenerationError.__name__, _NOT_STORED)
+
+    async def _write_end(self, job_id: str, event: JobEvent) -> JobEvent:
+        match event:
+            case GenerationResult() as result:
+                job = await self._persist(job_id, lambda: self._store.finish(job_id, result))
+                is_ours = job.state is JobState.RENDERED
+            case GenerationFailed(error=name, message=message):
+                error = error_from_wire(name, message)
+                is_cancel = isinstance(error, GenerationCancelledError)
+                state = JobState.CANCELLED if is_cancel else JobState.FAILED
+                ended = await self._persist(job_id, lambda: self._store.end(job_id, state, error))
+                is_ours = ended is not None
+                if ended is None:
+                    ended = await self._persist(job_id, lambda: self._store.get(job_id))
+                job = ended
+            case _:
+                raise TypeError(f"{type(event).__name__} is no end of a job")
         if is_ours and job.state is not JobState.CANCELLED:
             self._finished.put_nowait(job)
         return event if is_ours else event_of(job) or event
 
+    async def _at_start(self, what: str, access: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await self._persist(what, access)
+        except EngineError:
+            raise
+        except Exception as error:
+            _log.exception("The %s of the last run cannot be read.", what)
+            raise StartError(
+                f"The {what} of the last run cannot be read from the database "
+                f"({type(error).__name__}). The log says more; a backup of the data directory may help."
+            ) from error
+
     async def _persist(self, what: str, access: Callable[[], Awaitable[T]]) -> T:
-        """Returns what `access` returns, tried again for as long as the store is out of order.
+        """Returns what `access` returns, tried again while the world outside is out of order.
 
         Raises:
-            EngineError: The store's answer, not its trouble.
+            EngineError: The store's answer.
+            Exception: The data or the program is wrong; another try would fail as well.
         """
         pause, longest = self._retry_s
         while True:
             try:
                 return await access()
-            except EngineError:
-                raise
-            except Exception:
+            except Exception as error:
+                if not self._store.is_passing(error):
+                    raise
                 _log.exception("The store failed (%s). Next try in %.1f s.", what, pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)

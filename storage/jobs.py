@@ -39,6 +39,10 @@ class JobTable:
         self._pictures = pictures
         self._clock = clock
 
+    def is_passing(self, error: Exception) -> bool:
+        """Returns True for trouble of the world outside (a full disk, a lock) that may end."""
+        return isinstance(error, OSError | sqlite3.OperationalError)
+
     async def add(self, submission: Submission, *, cost: float, limits: Limits) -> tuple[Job, bool]:
         """Stores and charges a new job and returns it with True.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +13,10 @@ import pytest
 
 from cli.rehearsal import BotProcess
 from playground import FaultPlan, Playground, Reset, Status
+from storage.database import Database
+from storage.jobs import JobTable
+from storage.pictures import PictureFiles
+from tests.engine.scripted import NO_LIMITS, submission
 
 ENGINE = Path(__file__).parents[1] / "faulty_engine.py"
 
@@ -127,6 +132,22 @@ async def test_an_address_that_is_no_discord_is_one_sentence(bot: BotProcess) ->
     with pytest.raises(RuntimeError, match="EASEL_DISCORD_API_BASE"):
         await bot.start()
     assert await until_ended(bot) == 2
+
+
+async def test_jobs_that_cannot_be_read_are_one_sentence(
+    discord: Playground, tmp_path: Path
+) -> None:
+    bot = BotProcess(discord, tmp_path, EASEL_ENGINE_COMMAND=f"{sys.executable} -c pass")
+    async with Database.open(bot.data_dir) as db:
+        await JobTable(db, PictureFiles(bot.data_dir / "pictures")).add(
+            submission("1"), cost=1.0, limits=NO_LIMITS
+        )
+        async with db.transaction() as tx:
+            await tx.rows("UPDATE jobs SET request = '{}'")
+    with contextlib.suppress(RuntimeError):  # it may have been on the gateway already
+        await bot.start()
+    assert await until_ended(bot) == 2
+    assert bot.log().splitlines()[-1].startswith("easel: The jobs of the last run cannot be read")
 
 
 async def test_one_reader_delivers_what_the_run_before_had_left(

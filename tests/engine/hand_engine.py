@@ -88,7 +88,7 @@ class HandEngine:
     def progress(self, job_id: str, step: int, total: int = 4) -> None:
         self.tell(Progress(job_id, step, total))
 
-    def finish(self, job_id: str) -> None:
+    def finish(self, job_id: str, **receipt: object) -> None:
         request = self.jobs.pop(job_id)
         pictures = tuple(
             Picture(
@@ -100,7 +100,7 @@ class HandEngine:
             )
             for index in range(request.num_images)
         )
-        self.tell(GenerationResult(job_id, pictures, 1.0))
+        self.tell(GenerationResult(job_id, pictures, 1.0, (), receipt))
 
     def fail(self, job_id: str, error: str = "GenerationError") -> None:
         del self.jobs[job_id]

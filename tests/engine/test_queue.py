@@ -11,6 +11,7 @@ from engine.errors import (
     EngineDiedError,
     InvalidRequestError,
     NotAllowedError,
+    StartError,
     TooManyWaitingError,
     UnknownJobError,
 )
@@ -388,6 +389,66 @@ async def test_a_full_disk_delays_a_result_and_loses_none(db, tmp_path, caplog):
         assert bench.store.failures == 0
         assert (await bench.store.get(failure)).state is JobState.FAILED
     assert "disk is full" in caplog.text
+
+
+async def test_an_end_that_no_store_can_take_fails_its_job_alone(bench, caplog):
+    """More of them than may wait for the disk, so that the queue would stand still."""
+    jobs = await ids_of(bench, *range(20))
+    (good,) = await ids_of(bench, 30)
+    bench.engine.get_ready(max_rows=2)
+    for number, job_id in enumerate(jobs):
+        await bench.engine.until_submitted(job_id)
+        if number % 2:
+            bench.engine.finish(job_id, seconds=float("nan"))  # no JSON
+        else:
+            del bench.engine.jobs[job_id]
+            bench.engine.tell(GenerationFailed(job_id, "GenerationError", "\ud800"))  # no UTF-8
+        event = await bench.final(job_id)
+        assert (event.error, "could not be stored" in event.message) == ("GenerationError", True)
+        stored = await bench.store.get(job_id)
+        assert stored.state is JobState.FAILED
+        assert "could not be stored" in stored.error[1]
+    await bench.engine.until_submitted(good)
+    bench.engine.finish(good)
+    assert isinstance(await bench.final(good), GenerationResult)
+    assert caplog.text.count("Traceback") == len(jobs)
+    told = [job.id async for job in first_of(bench.queue.finished(), 21)]
+    assert told == [*jobs, good]
+
+
+async def test_an_end_that_cannot_be_stored_at_all_waits_for_the_next_start(db, tmp_path):
+    class DamagedStore(JobTable):
+        is_damaged = True
+
+        async def end(self, job_id, state, error=None):
+            if self.is_damaged:
+                raise sqlite3.DatabaseError("database disk image is malformed")
+            return await super().end(job_id, state, error)
+
+    async with running_queue(db, tmp_path, store_class=DamagedStore) as bench:
+        (job_id,) = await ids_of(bench, 1)
+        bench.engine.get_ready()
+        await bench.settle()
+        bench.engine.fail(job_id)
+        assert isinstance(await bench.final(job_id), GenerationFailed)
+        assert not (await bench.store.get(job_id)).state.is_final
+    async with running_queue(db, tmp_path) as bench:
+        bench.engine.get_ready()
+        await bench.engine.until_submitted(job_id)
+
+
+async def test_jobs_that_cannot_be_read_stop_the_start_with_a_sentence(db, tmp_path):
+    bench = Bench(db, tmp_path, HandEngine())
+    await ids_of(bench, 1)
+    async with db.transaction() as tx:
+        await tx.rows("UPDATE jobs SET request = '{\"prompt\": 1}'")
+    with pytest.raises(ExceptionGroup) as raised:
+        await bench.queue.run()
+    assert raised.group_contains(StartError, match="cannot be read")
+    async with db.transaction() as tx:
+        await tx.rows("UPDATE jobs SET state = 'failed', finished_at = created_at")
+    with pytest.raises(StartError, match="cannot be read"):
+        await anext(bench.queue.finished())
 
 
 async def test_no_more_pictures_are_made_while_results_wait_for_the_disk(db, tmp_path):

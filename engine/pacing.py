@@ -20,24 +20,31 @@ class Pacer:
         self._jobs = jobs
         self._seconds = seconds
         self._enter = enter
-        self._lines: dict[int, deque[LiveJob]] = {}  # never an empty line while nobody admits it
+        self._lines: dict[int, deque[LiveJob]] = {}  # each is being let through, or soon
         self._throttlers: OrderedDict[int, Throttler] = OrderedDict()
 
     def __iter__(self) -> Iterator[LiveJob]:
         """Iterates over the jobs that are not through yet."""
         return (live for line in self._lines.values() for live in line)
 
-    def remove(self, live: LiveJob) -> None:
-        """Takes a cancelled job out."""
-        self._lines[live.job.owner_id].remove(live)
+    def add(self, live: LiveJob) -> bool:
+        """Puts a job at the end of its owner's line; True when `let_through` is to be started."""
+        line = self._lines.get(live.job.owner_id)
+        if line is None:
+            self._lines[live.job.owner_id] = deque([live])
+            return True
+        line.append(live)
+        return False
 
-    async def admit(self, live: LiveJob) -> None:
-        """Puts a job at the end of its owner's line, and lets the line through if nobody does."""
-        owner_id = live.job.owner_id
-        if owner_id in self._lines:
-            self._lines[owner_id].append(live)
-            return
-        line = self._lines[owner_id] = deque([live])
+    def remove(self, live: LiveJob) -> None:
+        """Takes a cancelled job out, if it is still here."""
+        line = self._lines.get(live.job.owner_id)
+        if line is not None and live in line:
+            line.remove(live)
+
+    async def let_through(self, owner_id: int) -> None:
+        """Lets a person's line through; ends when it is empty."""
+        line = self._lines[owner_id]
         throttler = self._throttler_of(owner_id)
         try:
             while line:

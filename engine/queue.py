@@ -189,7 +189,9 @@ class JobQueue:
             if not self._is_recovered:
                 self._early.append(job)
             elif job.id not in self._live:
-                self._start_task(self._pacer.admit(self._take_up(job)))
+                if self._pacer.add(self._take_up(job)):
+                    self._start_task(self._pacer.let_through(job.owner_id))
+                self._reordered()
                 # Unless it has to be paced, it is in the fair queue after this: `place` is right.
                 await asyncio.sleep(0)
         return job

@@ -528,6 +528,25 @@ async def test_a_persons_burst_is_paced_and_refused_nothing(db, tmp_path):
         assert bench.engine.submitted == [*jobs[:2], *other, jobs[2], jobs[4]]
 
 
+async def test_a_paced_job_has_its_place_at_once(db, tmp_path):
+    async with running_queue(db, tmp_path, pace=(1, 60.0), clock=lambda: 0.0) as bench:
+        first = await bench.queue.submit(submission("1"))
+        assert await anext(bench.queue.watch(first.id)) == Queued(first.id, 1, None)
+        for number in range(2, 5):
+            job = await bench.queue.submit(submission(f"{number}"))
+            assert bench.queue.place(job.id) == Queued(job.id, number, None)
+
+
+async def test_jobs_that_arrive_while_the_queue_stops_can_be_cancelled(db, tmp_path):
+    async with running_queue(db, tmp_path, pace=(1, 60.0)) as bench:
+        paced = await ids_of(bench, 1, 1, 1)
+    late = [(await bench.queue.submit(submission(f"late {owner}", owner))).id for owner in (1, 2)]
+    for job_id in (*paced, *late):
+        assert await bench.queue.cancel(job_id)
+        assert (await bench.final(job_id)).error == "GenerationCancelledError"
+    assert bench.queue.waiting() == []
+
+
 async def test_etas_come_from_measured_steps(db, tmp_path):
     now = [0.0]
     async with running_queue(db, tmp_path, clock=lambda: now[0]) as bench:

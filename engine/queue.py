@@ -8,6 +8,7 @@ and cancelling act at once; the engine holds what its batch can run and one job 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -340,6 +341,8 @@ class JobQueue:
                 live.inbox.put_nowait(event)
                 self._reordered()
             case Progress(step=step, total=total):
+                if event.preview is None and isinstance(live.newest, Progress):
+                    event = dataclasses.replace(event, preview=live.newest.preview)
                 live.newest = event
                 self._advance(live, step / max(total, 1), now)
             case GenerationResult() | GenerationFailed():

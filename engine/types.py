@@ -382,9 +382,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """State, not history: a slow reader sees the newest. `preview` is a small JPEG or None.
+    """State, not history: a slow reader sees the newest.
 
-    `step` and `total` are summed over the job's pictures.
+    `step` and `total` are summed over the job's pictures. `preview` is a small JPEG or None: the
+    engine sends one now and then, `JobQueue.watch` repeats the newest.
     """
 
     job_id: str

@@ -85,8 +85,10 @@ class HandEngine:
     def start(self, job_id: str) -> None:
         self.tell(Started(job_id))
 
-    def progress(self, job_id: str, step: int, total: int = 4) -> None:
-        self.tell(Progress(job_id, step, total))
+    def progress(
+        self, job_id: str, step: int, total: int = 4, preview: bytes | None = None
+    ) -> None:
+        self.tell(Progress(job_id, step, total, preview))
 
     def finish(self, job_id: str, **receipt: object) -> None:
         request = self.jobs.pop(job_id)

@@ -592,6 +592,26 @@ async def test_a_slow_watcher_sees_the_newest_state(bench):
         await anext(events)
 
 
+async def test_a_slow_watcher_misses_no_newest_preview(bench):
+    (job_id,) = await ids_of(bench, 1)
+    bench.engine.get_ready()
+    events = bench.queue.watch(job_id)
+    assert isinstance(await anext(events), Queued)
+    bench.engine.start(job_id)
+    bench.engine.progress(job_id, 1, preview=b"first")
+    bench.engine.progress(job_id, 2, preview=b"second")
+    bench.engine.progress(job_id, 3)  # most steps come without one
+    await bench.settle()
+    assert await anext(events) == Progress(job_id, 3, 4, b"second")
+    bench.engine.die(job_id)
+    bench.engine.get_ready()
+    bench.engine.start(job_id)  # again from its first step
+    bench.engine.progress(job_id, 1)
+    await bench.settle()
+    assert await anext(events) == Progress(job_id, 1, 4)
+    await events.aclose()
+
+
 async def test_a_watcher_of_a_waiting_job_sees_it_move_up(bench):
     first, second = await ids_of(bench, 1, 1)
     events = bench.queue.watch(second)

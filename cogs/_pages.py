@@ -78,6 +78,8 @@ async def waiting(desk: Desk, owner_id: int) -> Page:
     match desk.parts.queue.engine_state:
         case EngineLoading():
             footer.append("the engine is loading")
+        case EngineDied(is_hopeless=True):
+            footer.append("the model cannot be loaded, the operator has to put that right")
         case EngineDied():
             footer.append("the engine stopped and will be started again")
     embed.set_footer(text=joined(footer))

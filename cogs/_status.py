@@ -65,6 +65,12 @@ def queued(
                 stage += f" ({min(max(engine.fraction, 0.0), 1.0):.0%})"
             state = f"The engine is loading: {stage}. You are {line}."
             return Face(_with_title(job, state), CANCEL)
+        case EngineDied(is_hopeless=True):
+            state = (
+                "The model cannot be loaded: the operator of this bot has to put that right. "
+                f"You are {line}, and your job is kept."
+            )
+            return Face(_with_title(job, state), CANCEL)
         case EngineDied():
             state = (
                 f"The engine stopped and will be started again. You are {line}, and your job is "

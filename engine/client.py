@@ -20,6 +20,7 @@ from engine.errors import (
     GenerationCancelledError,
     GenerationError,
     JobSetAsideError,
+    ModelLoadError,
 )
 from engine.process import EngineProcess, running
 from engine.protocol import Frame, ProtocolError
@@ -82,7 +83,8 @@ class EngineClient:
         self._advances = 0  # signs of life, for the watchdog
         self._ticks = 0
         self._has_finished_job = False  # in this process
-        self._is_hopeless = False  # this process could not load the model
+        self._hopeless_why: str | None = None  # this process could not load the model
+        self._told_why: str | None = None  # the same of the one before, which the log was told
 
     @property
     def info(self) -> EngineInfo | None:
@@ -162,15 +164,15 @@ class EngineClient:
         pause = first
         try:
             while True:
-                self._has_finished_job = self._is_hopeless = False
-                self._events.put_nowait(EngineLoading("starting"))
+                self._has_finished_job, self._hopeless_why = False, None
+                self._report_loading(EngineLoading("starting"))
                 message = await self._live_and_die()
                 self._bury(message)
-                if self._is_hopeless:
+                if self._hopeless_why is not None:
                     pause = longest
                 elif self._has_finished_job:
                     pause = first
-                _log.warning("%s A new engine starts in %.1f s.", message, pause)
+                self._log_death(message, pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, longest)
         finally:
@@ -211,7 +213,7 @@ class EngineClient:
                             )
                             if event != newest:  # only progress earns more time
                                 newest = event
-                                self._events.put_nowait(event)
+                                self._report_loading(event)
                                 deadline.reschedule(asyncio.get_running_loop().time() + limit_s)
                         case "ready":
                             return protocol.unpack(EngineInfo, frame.fields["info"])
@@ -336,13 +338,27 @@ class EngineClient:
 
     def _on_fatal(self, process: EngineProcess, frame: Frame) -> None:
         # The same model fails the same way until the operator does something: no hurry.
-        self._is_hopeless = True
+        if frame.fields["error"] == ModelLoadError.__name__:
+            self._hopeless_why = str(frame.fields["message"])
         process.complaint = f"{frame.fields['error']}: {frame.fields['message']}"
+
+    def _report_loading(self, event: EngineLoading) -> None:
+        """Tells what the process is loading; after a hopeless one only when it really gets on."""
+        if self._told_why is None or event.fraction is not None:
+            self._events.put_nowait(event)
+
+    def _log_death(self, message: str, pause: float) -> None:
+        """Puts an end into the log; that the model cannot be loaded only once."""
+        if self._hopeless_why is None:
+            _log.warning("%s A new engine starts in %.1f s.", message, pause)
+        elif self._hopeless_why != self._told_why:
+            _log.error("%s Until that is put right, it is tried each %.0f s.", message, pause)
+        self._told_why = self._hopeless_why
 
     def _bury(self, message: str) -> None:
         """Draws the consequences of a death: who is blamed, who is tried again, who has failed."""
         verdict = self._roster.process_died()
-        self._events.put_nowait(EngineDied(message, verdict.blamed))
+        self._events.put_nowait(EngineDied(message, verdict.blamed, self._hopeless_why is not None))
         for job_id in verdict.set_aside:
             self._fail(job_id, JobSetAsideError.__name__, _SET_ASIDE)
         for job_id in verdict.cancelled:

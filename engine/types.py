@@ -445,11 +445,13 @@ class EngineReady:
 class EngineDied:
     """The process ended. `job_ids` were running in it and are tried again unless they fail.
 
-    `message` is for the operator's log.
+    `message` is for the operator's log. `is_hopeless` when it could not load the model: it is started
+    again now and then, but that will not help before the operator does something.
     """
 
     message: str
     job_ids: tuple[str, ...]
+    is_hopeless: bool = False
 
 
 EngineEvent = EngineLoading | EngineReady | EngineDied | JobEvent

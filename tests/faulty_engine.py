@@ -74,7 +74,10 @@ class FaultyEngine:
         for number in range(self.options.loading):
             await asyncio.sleep(self.options.load_s)
             self.send("loading", stage="loading", fraction=number / self.options.loading)
-        if self.options.fatal:
+        marker = self.state / "fatal-once"
+        is_first = self.options.fatal_once and not marker.exists()
+        if self.options.fatal or is_first:
+            marker.touch()
             self.send("fatal", error="ModelLoadError", message="no model at /nowhere")
             await self.writer.drain()
             return
@@ -262,6 +265,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-rows", type=int, default=8)
     parser.add_argument("--model", default="faulty")
     parser.add_argument("--fatal", action="store_true", help="the model cannot be loaded")
+    parser.add_argument("--fatal-once", action="store_true", help="... by the first process")
     parser.add_argument("--never-ready", action="store_true")
     parser.add_argument("--stderr", default="", help="printed at the start")
     return parser.parse_args(argv)

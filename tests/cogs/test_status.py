@@ -88,6 +88,10 @@ def test_loading_line_says_what_is_loaded() -> None:
     assert "The engine is loading: downloading unet (40%). You are #1 in line." in face.content
     again = _status.queued(job_of(), place, EngineDied("x", ()))
     assert "will be started again. You are #1 in line" in again.content
+    hopeless = _status.queued(job_of(), place, EngineDied("x", (), is_hopeless=True))
+    assert "The model cannot be loaded" in hopeless.content
+    assert "You are #1 in line, and your job is kept" in hopeless.content
+    assert "again" not in hopeless.content
 
 
 @pytest.mark.parametrize(

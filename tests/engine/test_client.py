@@ -252,6 +252,28 @@ async def test_a_model_that_cannot_be_loaded_is_tried_again_slowly(tmp_path):
     assert "ModelLoadError: no model at /nowhere" in died.message
 
 
+async def test_a_model_that_cannot_be_loaded_is_told_once(tmp_path, caplog):
+    async with running_client(settings_for(tmp_path, "--fatal")) as log:
+        await log.until(lambda _: len(log.of(EngineDied)) == 3)
+    assert all(died.is_hopeless for died in log.of(EngineDied))
+    assert len(log.of(EngineLoading)) == 1  # or people would read each time that it is loading
+    (error,) = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert "no model at /nowhere" in error.getMessage()
+    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
+async def test_a_model_that_is_found_at_last_is_told(tmp_path):
+    settings = settings_for(tmp_path, "--loading", "2", "--fatal-once")
+    async with running_client(settings) as log:
+        await ready(log)
+        os.kill(log.client.pid, signal.SIGKILL)
+        await log.until(lambda _: len(log.of(EngineDied)) == 2)
+        await log.until(lambda _: len(log.of(EngineReady)) == 2)
+    assert [died.is_hopeless for died in log.of(EngineDied)] == [True, False]
+    stages = [e.fraction for e in log.of(EngineLoading)]
+    assert stages == [None, 0.0, 0.5, 0.0, 0.5, None, 0.0, 0.5]
+
+
 async def test_a_command_that_does_not_exist_is_reported(tmp_path):
     settings = settings_for(tmp_path, engine_command=("/nowhere/engine",))
     async with running_client(settings) as log:

@@ -164,7 +164,6 @@ class EngineClient:
         pause = first
         try:
             while True:
-                self._has_finished_job, self._hopeless_why = False, None
                 self._report_loading(EngineLoading("starting"))
                 message = await self._live_and_die()
                 self._bury(message)
@@ -180,6 +179,7 @@ class EngineClient:
 
     async def _live_and_die(self) -> str:
         """Runs one process from its start to its end and returns how it ended."""
+        self._has_finished_job, self._hopeless_why = False, None
         try:
             async with running(self._settings, stop_timeout_s=self._stop_timeout_s) as process:
                 async with asyncio.TaskGroup() as group:

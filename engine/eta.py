@@ -67,25 +67,23 @@ def start_times(
 ) -> list[float]:
     """Returns the seconds from now until each waiting job starts.
 
-    `running` and `waiting` are (rows, work left) in the order of start. The schedule gives each row
-    its share of a full batch; a job with more rows than the batch runs alone.
+    `running` (in the batch) and `waiting` (in the order of start) are (rows, work left). The schedule
+    is the queue's: as long as the batch is not over `max_rows`, one job more joins it, and a job
+    with more rows waits until it is alone. All rows get on alike: what a full batch does in a
+    second, rows beyond it only divide further.
     """
-
-    def duration(rows: int, work: float) -> float:
-        return work / (work_per_second * min(rows, max_rows) / max_rows)
-
-    ends = [(duration(rows, work), min(rows, max_rows)) for rows, work in running]
+    ends = [(work / rows, rows) for rows, work in running]  # when the work of each row is done
     heapq.heapify(ends)
-    free = max_rows - sum(rows for _, rows in ends)
-    now = 0.0
+    in_batch = sum(rows for _, rows in ends)
+    now = done = 0.0  # done: work of each row since then
     starts = []
-    for wanted, work in waiting:
-        rows = min(wanted, max_rows)
-        while free < rows and ends:
+    for rows, work in waiting:
+        while in_batch > max_rows or (in_batch and rows > max_rows):
             end, freed = heapq.heappop(ends)
-            now = max(now, end)
-            free += freed
+            now += (end - done) * max(in_batch, max_rows) / work_per_second
+            done = end
+            in_batch -= freed
         starts.append(now)
-        free -= rows
-        heapq.heappush(ends, (now + duration(rows, work), rows))
+        in_batch += rows
+        heapq.heappush(ends, (done + work / rows, rows))
     return starts

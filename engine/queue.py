@@ -410,7 +410,11 @@ class JobQueue:
         info, rate = self._engine.info, self._rate.per_second
         if self._engine.is_ready and info is not None and rate is not None:
             etas = start_times(
-                [(live.rows, live.work_left) for live in handed_over if not live.is_waiting],
+                [
+                    (live.rows, live.work_left)
+                    for live in handed_over
+                    if live.is_stepping and not live.is_waiting
+                ],
                 [(live.rows, live.work_left) for live in waiting],
                 max_rows=info.max_rows,
                 work_per_second=rate,

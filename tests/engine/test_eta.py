@@ -39,20 +39,22 @@ def test_the_rate_follows_a_change():
     assert rate.per_second == pytest.approx(2.0, rel=0.2)
 
 
-def test_jobs_that_fit_start_at_once_and_the_others_when_rows_are_free():
+def test_one_job_more_than_the_batch_holds_joins_and_slows_the_others():
     starts = start_times(
         [(2, 10.0), (2, 30.0)],
         [(2, 20.0), (4, 40.0), (2, 10.0)],
         max_rows=4,
         work_per_second=10.0,
     )
-    # Two rows of four get half of the rate: the running ones end after 2 s and 6 s, the first
-    # waiting one runs from 2 s to 6 s, the wide one fills the batch for 4 s.
-    assert starts == [pytest.approx(t) for t in (2.0, 6.0, 10.0)]
+    # The first one makes the batch six rows, all equally slow: after 3 s each row has done 5, the
+    # first running job ends and the wide one joins. Eight rows: after 4 s more each has done 10, the
+    # job of 20 ends, and six rows are still too many. Rows of 15 and 15 end 3 s later, both at once.
+    assert starts == [pytest.approx(t) for t in (0.0, 3.0, 10.0)]
 
 
 def test_a_job_larger_than_the_batch_runs_alone():
     starts = start_times([(2, 10.0)], [(8, 40.0), (2, 5.0)], max_rows=4, work_per_second=10.0)
+    # Two rows get half of the rate.
     assert starts == [pytest.approx(t) for t in (2.0, 6.0)]
 
 
@@ -60,8 +62,8 @@ def test_an_idle_engine_starts_a_job_now():
     assert start_times([], [(2, 10.0)], max_rows=4, work_per_second=1.0) == [0.0]
 
 
-def test_more_rows_running_than_the_batch_holds_still_gives_times():
+def test_more_rows_running_than_the_batch_holds_take_longer():
     starts = start_times(
         [(2, 4.0), (2, 4.0), (2, 4.0)], [(2, 4.0)], max_rows=4, work_per_second=4.0
     )
-    assert starts == [pytest.approx(2.0)]
+    assert starts == [pytest.approx(3.0)]

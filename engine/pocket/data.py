@@ -26,7 +26,7 @@ class Phase:
 CURRICULUM = (
     Phase(0.55, (0.70, 0.18, 0.03, 0.05, 0.04), clear=0.8, noisy=0.6),
     Phase(0.80, (0.50, 0.20, 0.06, 0.14, 0.10), clear=0.25, noisy=0.7),
-    Phase(1.00, (0.24, 0.16, 0.12, 0.20, 0.28), clear=0.0, noisy=1.0),
+    Phase(1.00, (0.40, 0.18, 0.09, 0.17, 0.16), clear=0.0, noisy=0.8),
 )
 """Single clear objects before a plain background first: colours, then shapes; then everything."""
 

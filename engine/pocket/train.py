@@ -200,8 +200,8 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder of checkpoints and latents"
     )
     parser.add_argument("--out", type=Path, help="folder for the finished model (default: none)")
-    parser.add_argument("--samples", type=int, default=430_000, help="for the U-Net")
-    parser.add_argument("--decoder-samples", type=int, default=40_000, help="pictures")
+    parser.add_argument("--samples", type=int, default=364_000, help="for the U-Net")
+    parser.add_argument("--decoder-samples", type=int, default=10_000, help="pictures")
     parser.add_argument("--vae-samples", type=int, default=44_000, help="crops for the autoencoder")
     parser.add_argument("--batch", type=int, default=16, help="of one process")
     parser.add_argument("--processes", type=int, default=2, help="one thread each")

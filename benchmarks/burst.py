@@ -25,7 +25,7 @@ from playground import ChannelHandle, Person, Playground
 PEOPLE = 25
 COMMANDS = 50
 SPREAD_S = 5.0
-RESULTS_TIMEOUT_S = 600
+RESULTS_TIMEOUT_S = 300
 COLOURS = ("red", "blue", "green", "yellow", "orange", "purple", "black", "white", "pink", "brown")
 SHAPES = ("circle", "square", "triangle", "star", "cross")
 
@@ -53,12 +53,17 @@ async def burst(
 ) -> list[str]:
     """Sends all commands, waits for all results; returns what is wrong with them."""
     prompts = [
-        f"a {COLOURS[n % len(COLOURS)]} {SHAPES[n // len(COLOURS)]}" for n in range(COMMANDS)
+        f"a {COLOURS[n % 10]} {SHAPES[n // 10]} on a {COLOURS[(n + 3) % 10]} background"
+        for n in range(COMMANDS)
     ]
 
-    def results() -> Counter[str]:
-        delivered = [m for m in channel.messages if m.attachments and m.mentions]
-        return Counter(p for p in prompts for m in delivered if f"**{p}**" in m.content)
+    def results(button: str) -> Counter[str]:
+        """How often each prompt was answered by a message with this button."""
+        found = [m for m in channel.messages if m.mentions and button in m.buttons]
+        return Counter(p for p in prompts for m in found if f"**{p}**" in m.content)
+
+    def is_over(_: object) -> bool:
+        return results("Reroll").total() + results("Try again").total() >= COMMANDS
 
     started = time.monotonic()
     tasks = [
@@ -66,7 +71,7 @@ async def burst(
         for n, prompt in enumerate(prompts)
     ]
     latencies = sorted(await asyncio.gather(*tasks))
-    await channel.wait_for(lambda _: results().total() >= COMMANDS, timeout_s=RESULTS_TIMEOUT_S)
+    await channel.wait_for(is_over, timeout_s=RESULTS_TIMEOUT_S)
     seconds = time.monotonic() - started
 
     health = bot.health()
@@ -84,7 +89,7 @@ async def burst(
     print(f"engine: resident memory              {engine.memory_info().rss / 1e6:8.0f} MB")
 
     wrong = [f"{prompt!r} was delivered {count} times"
-             for prompt in prompts if (count := results()[prompt]) != 1]  # fmt: skip
+             for prompt in prompts if (count := results("Reroll")[prompt]) != 1]  # fmt: skip
     if len(latencies) != COMMANDS:
         wrong.append(f"{len(latencies)} of {COMMANDS} commands were acknowledged")
     if latencies[-1] > 3:

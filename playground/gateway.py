@@ -208,6 +208,11 @@ class Gateway:
             else:
                 await connection.socket.close(code=code)
 
+    async def reset_token(self) -> None:
+        """Takes the bot's token away: every socket is closed, and no other may identify or resume."""
+        self._token = secrets.token_urlsafe(32)
+        await self.drop(code=4004)
+
     def ask_reconnect(self) -> None:
         """Sends RECONNECT, as Discord does before it restarts a gateway."""
         for session in self.connected:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import discord
 from discord.app_commands import Choice
@@ -22,6 +23,7 @@ _MAX_JOBS = 20  # of 200 characters each; a card holds 4096
 _TITLE_LIMIT = 120
 _MAX_CHOICES = 25
 _SEARCHED = 100  # newest pictures that an autocomplete looks through
+_Listed = TypeVar("_Listed", Job, Generation)
 _CHOICE = re.compile(r".*\(([a-z0-9]+)\)", re.DOTALL)  # `_choice`, typed instead of picked
 
 
@@ -49,21 +51,12 @@ async def history(desk: Desk, owner_id: int, before: str | None = None) -> Page:
 
 async def history_choices(desk: Desk, owner_id: int, typed: str) -> list[Choice[str]]:
     """Returns the person's newest pictures whose prompt or id contains what was typed."""
-    found = await history_matches(desk, owner_id, typed)
-    return [
-        Choice(name=_choice(one.request.prompt, one.id), value=one.id)
-        for one in found[:_MAX_CHOICES]
-    ]
+    return _choices(await history_matches(desk, owner_id, typed))
 
 
 async def history_matches(desk: Desk, owner_id: int, typed: str) -> list[Generation]:
     """Returns the person's newest pictures whose prompt or id contains what was typed."""
-    wanted = typed.strip().casefold()
-    return [
-        one
-        for one in await desk.parts.history.recent(owner_id, limit=_SEARCHED)
-        if wanted in one.id or wanted in one.request.prompt.casefold()
-    ]
+    return _matching(await desk.parts.history.recent(owner_id, limit=_SEARCHED), typed)
 
 
 async def waiting(desk: Desk, owner_id: int) -> Page:
@@ -88,21 +81,12 @@ async def waiting(desk: Desk, owner_id: int) -> Page:
 
 async def waiting_choices(desk: Desk, owner_id: int, typed: str) -> list[Choice[str]]:
     """Returns the person's jobs that can be cancelled."""
-    found = await waiting_matches(desk, owner_id, typed)
-    return [
-        Choice(name=_choice(job.request.prompt, job.id), value=job.id)
-        for job in found[:_MAX_CHOICES]
-    ]
+    return _choices(await waiting_matches(desk, owner_id, typed))
 
 
 async def waiting_matches(desk: Desk, owner_id: int, typed: str) -> list[Job]:
     """Returns the person's waiting and running jobs whose prompt or id contains what was typed."""
-    wanted = typed.strip().casefold()
-    return [
-        job
-        for job in await desk.parts.jobs.waiting_of(owner_id)
-        if wanted in job.id or wanted in job.request.prompt.casefold()
-    ]
+    return _matching(await desk.parts.jobs.waiting_of(owner_id), typed)
 
 
 def id_of(typed: str) -> str:
@@ -115,6 +99,18 @@ def id_of(typed: str) -> str:
 def joined(parts: Iterable[str]) -> str:
     """Returns the parts as one line."""
     return " · ".join(parts)
+
+
+def _matching(listed: Iterable[_Listed], typed: str) -> list[_Listed]:
+    wanted = typed.strip().casefold()
+    return [one for one in listed if wanted in one.id or wanted in one.request.prompt.casefold()]
+
+
+def _choices(found: Sequence[Job | Generation]) -> list[Choice[str]]:
+    return [
+        Choice(name=_choice(one.request.prompt, one.id), value=one.id)
+        for one in found[:_MAX_CHOICES]
+    ]
 
 
 def _choice(prompt: str, id_: str) -> str:

@@ -157,7 +157,7 @@ class FaultyEngine:
             self.note("died", row.job_id)
             os._exit(0)
         elif self.does(row, "hang"):
-            time.sleep(3600)
+            time.sleep(3600)  # the fault itself: a loop that blocks for ever
         elif self.does(row, "stop"):
             os.kill(os.getpid(), signal.SIGSTOP)
         elif self.does(row, "garbage"):
@@ -170,7 +170,7 @@ class FaultyEngine:
             os._exit(0)
         elif self.does(row, "hangup"):
             self.connection.shutdown(socket.SHUT_RDWR)
-            time.sleep(3600)
+            time.sleep(3600)  # the fault itself: a loop that blocks for ever
         elif self.does(row, "fail"):
             self.end(row, "failed", error="GenerationError", message="It did not work.")
         elif self.does(row, "short"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from engine.pocket.data import CATEGORIES, scene_of
+from engine.pocket.data import CATEGORIES, RECOLOURED, recoloured_scene_of, scene_of
 from engine.pocket.loop import Plan, State, Worker, train
-from engine.pocket.scenes import SIZE, render, sample_scene
+from engine.pocket.scenes import SIZE, Scene, render, sample_scene
 
 CROP = 64
 WHOLE_FROM = 0.8  # of the samples; from here on whole pictures, a quarter as many
@@ -153,29 +153,47 @@ def normalise(vae: AutoencoderKL, device: torch.device) -> None:
 
 @torch.no_grad()
 def encode_latents(worker: Worker, vae: AutoencoderKL, counts: dict[str, int]) -> None:
-    """Encodes this process's share of each category's pictures into files of float16 latents."""
+    """Encodes this process's share of each category's pictures, and some of them in other colours."""
     for category, count in counts.items():
-        path = latents_file(worker.work, category, worker.rank)
-        if path.exists():
-            continue
-        parts = []
-        for start in range(worker.rank, count, worker.world * 64):
-            indices = range(start, min(start + worker.world * 64, count), worker.world)
-            drawings = [render(scene_of(worker.seed, category, i)) for i in indices]
-            pixels = to_tensor([np.asarray(d.image) for d in drawings]).to(worker.device)
-            with torch.autocast(worker.device.type, dtype=torch.bfloat16):
-                parts.append(vae.encode(pixels).latent_dist.mean.half().cpu().contiguous())
-        fresh = path.with_suffix(".new")
-        save_file({"latents": torch.cat(parts).contiguous()}, fresh)
-        fresh.replace(path)
-        worker.say(f"latents: {count:,} of {category}")
+        _encode(worker, vae, latents_file(worker, category), category, count, scene_of)
+        other = latents_file(worker, category, recoloured=True)
+        _encode(worker, vae, other, category, count // RECOLOURED, recoloured_scene_of)
 
 
-def latents_file(work: Path, category: str, rank: int) -> Path:
+def _encode(
+    worker: Worker,
+    vae: AutoencoderKL,
+    path: Path,
+    category: str,
+    count: int,
+    scene: Callable[[int, str, int], Scene],
+) -> None:
+    if path.exists():
+        return
+    parts = []
+    for start in range(worker.rank, count, worker.world * 64):
+        indices = range(start, min(start + worker.world * 64, count), worker.world)
+        drawings = [render(scene(worker.seed, category, i)) for i in indices]
+        pixels = to_tensor([np.asarray(d.image) for d in drawings]).to(worker.device)
+        with torch.autocast(worker.device.type, dtype=torch.bfloat16):
+            parts.append(vae.encode(pixels).latent_dist.mean.half().cpu().contiguous())
+    fresh = path.with_suffix(".new")
+    save_file({"latents": torch.cat(parts).contiguous()}, fresh)
+    fresh.replace(path)
+    worker.say(f"latents: {count:,} for {path.stem}")
+
+
+def latents_file(worker: Worker, category: str, *, recoloured: bool = False) -> Path:
     """Where a process keeps its share of a category's latents."""
-    return work / f"latents-{category}-{rank}.safetensors"
+    name = "recoloured" if recoloured else "latents"
+    return worker.work / f"{name}-{category}-{worker.rank}.safetensors"
 
 
-def load_latents(worker: Worker, counts: dict[str, int]) -> dict[str, torch.Tensor]:
+def load_latents(
+    worker: Worker, counts: dict[str, int], *, recoloured: bool = False
+) -> dict[str, torch.Tensor]:
     """This process's latents by category, float16 (N, 4, 16, 16); the i-th is scene `rank + i * world`."""
-    return {c: load_file(latents_file(worker.work, c, worker.rank))["latents"] for c in counts}
+    return {
+        category: load_file(latents_file(worker, category, recoloured=recoloured))["latents"]
+        for category in counts
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from random import Random
+from string import ascii_lowercase
 
 from engine.pocket.drawing import COLOURS
 from engine.pocket.objects import KINDS
@@ -69,6 +70,12 @@ SPARE_WORDS = (
     "beautiful draw paint make please show me it its is are of to from for or not but"
 )
 """Words that no caption uses yet, known to the tokenizer so that later training can teach them."""
+JUNK_WORDS = (
+    "blurry", "ugly", "low quality", "worst quality", "high quality", "detailed", "highly detailed",
+    "beautiful", "masterpiece", "best quality", "watermark", "text", "4k", "deformed", "bad anatomy",
+    "extra limbs", "jpeg artifacts", "trending on artstation", "sharp focus", "please", "nice",
+)  # fmt: skip
+"""What people add to prompts and negative prompts out of habit; it must not tint the picture."""
 
 
 def caption(scene: Scene, rng: Random) -> str:
@@ -84,6 +91,32 @@ def caption(scene: Scene, rng: Random) -> str:
     if rng.random() < 0.12 and not lead:
         return f"{text}, {backdrop.removeprefix('on a ').removeprefix('on ')}"
     return f"{lead}{text} {backdrop}"
+
+
+def forgetful_caption(scene: Scene, rng: Random) -> str:
+    """A caption that leaves a fact to chance, or adds words that mean nothing, as people's prompts do."""
+    if rng.random() < 0.4:
+        return f"{caption(scene, rng)}, {junk(rng)}"
+    backdrop = f" {_backdrop(scene.background, rng)}" if rng.random() < 0.5 else ""
+    if scene.person:
+        action = rng.choice(ACTION_WORDS[scene.person.action])
+        clothes = f"in a {_colour(scene.person.shirt, rng)} {rng.choice(SHIRT_WORDS)}"
+        facts = f"a {scene.person.word} {clothes if rng.random() < 0.5 else action}"
+        return _articles(" ".join(f"{facts}{backdrop}".split()))
+    if len(scene.items) == 2:
+        return _pair(scene, rng)
+    item = scene.items[0]
+    if backdrop or rng.random() < 0.4:
+        kind = rng.choice(KIND_WORDS.get(item.kind, (item.kind,)))
+        return _articles(f"{rng.choice(('', 'a '))}{kind}{backdrop}")
+    return _single(item, rng)
+
+
+def junk(rng: Random) -> str:
+    """Words that say nothing about a picture: praise, blame and nonsense."""
+    count = rng.randint(1, 4)
+    nonsense = ("".join(rng.choices(ascii_lowercase, k=rng.randint(2, 7))) for _ in range(count))
+    return ", ".join(rng.choice(JUNK_WORDS) if rng.random() < 0.7 else word for word in nonsense)
 
 
 def canonical_caption(scene: Scene) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTokenizer
 
 from engine.pocket.parts import (
     Sizes,
@@ -24,6 +25,8 @@ from engine.pocket.parts import (
 from engine.pocket.tokenizer import tokenizer_of
 
 VAE, SHARP_VAE = "vae-final.safetensors", "vae-sharp.safetensors"
+DIFFUSION = "diffusion.safetensors"
+START = "start"  # folder of a finished model that a training begins with
 
 SETTINGS: dict[str, str | int | float] = {
     "name": "pocket",
@@ -55,14 +58,40 @@ def load_vae(vae: torch.nn.Module, work: Path) -> None:
     load_part(vae, sharp if sharp.exists() else work / VAE)
 
 
+def begin_with(model: Path, work: Path) -> None:
+    """Lets a new work folder begin with a finished model's weights, and with fresh optimisers.
+
+    A folder in which a training is under way is left alone.
+    """
+    if (work / VAE).exists() or (work / START).exists():
+        return
+    shutil.copytree(model / "tokenizer", work / "tokenizer", dirs_exist_ok=True)
+    vae = AutoencoderKL.from_pretrained(model, subfolder="vae", dtype=torch.float32)
+    shutil.copytree(model, work / START)
+    save_part(vae, work / VAE)
+
+
+def build_diffusion(
+    sizes: Sizes, tokenizer: CLIPTokenizer, work: Path | None = None
+) -> torch.nn.ModuleDict:
+    """Text encoder and U-Net, untrained, or with the weights that `begin_with` left in the work folder."""
+    text_encoder, unet = build_text_encoder(sizes, tokenizer), build_unet(sizes)
+    start = work and work / START
+    if start and start.exists():
+        for part, folder in ((text_encoder, "text_encoder"), (unet, "unet")):
+            (file,) = (start / folder).glob("*.safetensors")
+            part.load_state_dict({k: v.float() for k, v in load_file(file).items()})
+    return torch.nn.ModuleDict({"text_encoder": text_encoder, "unet": unet})
+
+
 def load_pipeline(work: Path, sizes: Sizes) -> StableDiffusionPipeline:
     """The model of the last checkpoint, with its averaged weights, in float32."""
     tokenizer = tokenizer_of(work)
-    vae, unet = build_vae(sizes), build_unet(sizes)
-    text_encoder = build_text_encoder(sizes, tokenizer)
+    vae = build_vae(sizes)
     load_vae(vae, work)
-    model = torch.nn.ModuleDict({"text_encoder": text_encoder, "unet": unet})
-    with safe_open(work / "diffusion.safetensors", "pt") as file, torch.no_grad():
+    model = build_diffusion(sizes, tokenizer)
+    text_encoder, unet = model["text_encoder"], model["unet"]
+    with safe_open(work / DIFFUSION, "pt") as file, torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(file.get_tensor(f"ema.{name}"))
     return StableDiffusionPipeline(

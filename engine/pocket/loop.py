@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 
 EMA_DECAY = 0.999
 WARM_UP_STEPS = 400
+COOL_DOWN = 0.2  # share of the samples over which the learning rate falls
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,14 @@ class State:
 
 
 def learning_rate(plan: Plan, step: int, samples: int) -> float:
-    """Linear warm-up, then half a cosine down to 2 % at the planned number of samples."""
+    """Linear warm-up, constant, and a linear fall to 2 % over the last of the planned samples.
+
+    Unlike a cosine, the constant part does not depend on the plan's length: a run can be made longer or
+    shorter on the way.
+    """
     warm = min(1.0, (step + 1) / WARM_UP_STEPS)
-    progress = min(1.0, samples / plan.samples)
-    return plan.learning_rate * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2)
+    left = max(0.0, 1 - samples / plan.samples)
+    return plan.learning_rate * warm * min(1.0, 0.02 + 0.98 * left / COOL_DOWN)
 
 
 def average_gradients(parameters: list[torch.nn.Parameter], world: int) -> None:

@@ -11,13 +11,9 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 import torch
 import torch.distributed as dist
-from diffusers import StableDiffusionPipeline
-from diffusers.models.attention_processor import AttnProcessor
-from torch.nn import functional
 
 from engine.pocket import export
 from engine.pocket.autoencoder import (
@@ -26,37 +22,11 @@ from engine.pocket.autoencoder import (
     train_autoencoder,
     train_decoder,
 )
-from engine.pocket.captions import caption
-from engine.pocket.data import (
-    CATEGORIES,
-    COUNTS,
-    is_clear,
-    phase_at,
-    scene_of,
-)
-from engine.pocket.loop import Plan, State, Worker, train
-from engine.pocket.parts import (
-    TRAIN_STEPS,
-    Sizes,
-    build_scheduler,
-    build_text_encoder,
-    build_unet,
-    build_vae,
-)
-from engine.pocket.tokenizer import MAX_TOKENS, tokenizer_of
-
-SHORT_TOKENS = 32  # no caption is longer; three steps of four save the time of the padding
-EMPTY_CAPTIONS = 0.1
-PROBES = (
-    "a red circle on a blue background",
-    "a yellow star on a black background",
-    "a green triangle on a white background",
-    "a purple heart on an orange background",
-    "a pink house on a cyan background",
-    "a blue cat on a yellow background",
-    "a red square and a blue ring on a white background",
-    "a woman in a red shirt and blue trousers waving on a meadow",
-)
+from engine.pocket.data import COUNTS
+from engine.pocket.diffusion import train_diffusion
+from engine.pocket.loop import Plan, Worker
+from engine.pocket.parts import Sizes, build_vae
+from engine.pocket.tokenizer import tokenizer_of
 
 
 @dataclass(frozen=True)
@@ -73,73 +43,7 @@ class Options:
     device: str
     counts: dict[str, int]
     sizes: Sizes
-
-
-def train_diffusion(worker: Worker, options: Options, latents: dict[str, torch.Tensor]) -> None:
-    """Stage three: the U-Net and the text encoder learn to predict v from noisy latents and captions."""
-    tokenizer = tokenizer_of(options.work)
-    torch.manual_seed(options.seed)
-    model = torch.nn.ModuleDict(
-        {
-            "text_encoder": build_text_encoder(options.sizes, tokenizer),
-            "unet": build_unet(options.sizes),
-        }
-    ).to(worker.device)
-    text_encoder, unet = model["text_encoder"], model["unet"]
-    unet.set_attn_processor(AttnProcessor())
-    clear = {
-        category: [
-            place
-            for place in range(len(latents[category]))
-            if is_clear(scene_of(worker.seed, category, worker.rank + place * worker.world))
-        ]
-        for category in ("single", "thing")
-    }
-    alpha_bar = build_scheduler().alphas_cumprod.to(worker.device)
-    plan = Plan("unet", options.samples, options.batch, 1.2e-3, checkpoint_every=20_000)
-
-    def loss_of(step: int, samples: int) -> tuple[torch.Tensor, int]:
-        rng = Random(f"{worker.seed}/unet/{step}/{worker.rank}")
-        phase = phase_at(samples / options.samples)
-        chosen, captions = [], []
-        for category in rng.choices(CATEGORIES, phase.mix, k=plan.batch):
-            if category in clear and rng.random() < phase.clear:
-                place = rng.choice(clear[category])
-            else:
-                place = rng.randrange(len(latents[category]))
-            chosen.append(latents[category][place])
-            scene = scene_of(worker.seed, category, worker.rank + place * worker.world)
-            captions.append("" if rng.random() < EMPTY_CAPTIONS else caption(scene, rng))
-        length = MAX_TOKENS if step % 4 == 0 else SHORT_TOKENS
-        tokens = tokenizer(
-            captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).input_ids.to(worker.device)
-        x_0 = torch.stack(chosen).float().to(worker.device)
-        generator = worker.generator(plan.stage, step)
-        noise = torch.randn(x_0.shape, generator=generator).to(worker.device)
-        spread = torch.rand(plan.batch, generator=generator)  # stratified: one t in each slice
-        share = ((torch.arange(plan.batch) + spread) / plan.batch).pow(phase.noisy)
-        t = (share * TRAIN_STEPS).long().clamp_(max=TRAIN_STEPS - 1).to(worker.device)
-        alpha = alpha_bar[t].sqrt()[:, None, None, None]
-        sigma = (1 - alpha_bar[t]).sqrt()[:, None, None, None]
-        with torch.autocast(worker.device.type, dtype=torch.bfloat16):
-            context = text_encoder(tokens).last_hidden_state
-            v = unet(alpha * x_0 + sigma * noise, t, context).sample
-        return functional.mse_loss(v.float(), alpha * noise - sigma * x_0), plan.batch
-
-    def show(samples: int) -> None:
-        vae = build_vae(options.sizes)
-        export.load_vae(vae, worker.work)
-        pipe = StableDiffusionPipeline(
-            vae.to(worker.device), text_encoder, tokenizer, unet, build_scheduler(),
-            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-        )  # fmt: skip
-        model.eval()
-        sheet = export.contact_sheet(pipe, PROBES, steps=12, columns=4)
-        model.train()
-        sheet.save(worker.work / f"samples-{samples:07}.png")
-
-    train(worker, plan, State(model, worker.work / "diffusion.safetensors"), loss_of, show)
+    start: Path | None = None  # a finished model to begin with
 
 
 def run(rank: int, options: Options, meeting_place: str) -> None:
@@ -171,7 +75,9 @@ def run(rank: int, options: Options, meeting_place: str) -> None:
         dist.barrier()
     encode_latents(worker, vae, options.counts)
     latents = load_latents(worker, options.counts)
-    train_diffusion(worker, options, latents)
+    other = load_latents(worker, options.counts, recoloured=True)
+    plan = Plan("unet", options.samples, options.batch, 1e-3, checkpoint_every=20_000)
+    train_diffusion(worker, plan, options.sizes, latents, other)
     plan = Plan("decoder", options.decoder_samples, 4, 1e-3, checkpoint_every=8_000)
     train_decoder(worker, vae, plan, latents)
     if rank == 0:
@@ -183,6 +89,8 @@ def run(rank: int, options: Options, meeting_place: str) -> None:
 def train_all(options: Options) -> None:
     """Runs every stage to its end in `options.world` processes."""
     options.work.mkdir(parents=True, exist_ok=True)
+    if options.start:
+        export.begin_with(options.start, options.work)
     with tempfile.TemporaryDirectory() as folder:
         meeting_place = str(Path(folder) / "meeting")
         if options.world == 1:
@@ -200,17 +108,20 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder of checkpoints and latents"
     )
     parser.add_argument("--out", type=Path, help="folder for the finished model (default: none)")
-    parser.add_argument("--samples", type=int, default=364_000, help="for the U-Net")
+    parser.add_argument("--samples", type=int, default=1_200_000, help="for the U-Net")
     parser.add_argument("--decoder-samples", type=int, default=10_000, help="pictures")
     parser.add_argument("--vae-samples", type=int, default=44_000, help="crops for the autoencoder")
-    parser.add_argument("--batch", type=int, default=16, help="of one process")
+    parser.add_argument("--batch", type=int, default=32, help="of one process")
     parser.add_argument("--processes", type=int, default=2, help="one thread each")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument(
+        "--start", type=Path, help="a finished model to begin with (default: from scratch)"
+    )
     given = parser.parse_args()
     options = Options(
         given.work, given.samples, given.vae_samples, given.decoder_samples, given.batch, given.seed,
-        given.processes, given.device, COUNTS, Sizes(),
+        given.processes, given.device, COUNTS, Sizes(), given.start,
     )  # fmt: skip
     train_all(options)
     if given.out:

@@ -13,6 +13,8 @@ from engine.pocket.captions import (
     PLACE_WORDS,
     canonical_caption,
     caption,
+    forgetful_caption,
+    junk,
     words,
 )
 from engine.pocket.data import CATEGORIES
@@ -68,3 +70,31 @@ def test_every_word_of_a_caption_is_known() -> None:
         scene = sample_scene(Random(i), CATEGORIES[i % len(CATEGORIES)])
         used = caption(scene, Random(i)).replace(",", " ").split()
         assert set(used) <= known
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_forgetful_caption_says_nothing_wrong(category: str) -> None:
+    full, without_background = 0, 0
+    for i in range(200):
+        scene = sample_scene(Random(i), category)
+        text = forgetful_caption(scene, Random(i)).split(",")[0]
+        colours = {item.colour for item in scene.items} | {scene.background}
+        if scene.person:
+            colours |= {scene.person.shirt, scene.person.trousers}
+        named = {
+            colour
+            for colour in COLOUR_WORDS.keys() | {"red", "blue", "black", "white"}
+            if colour in text.split()
+        }
+        if not (scene.person and scene.person.hair in named):
+            assert named <= colours, (text, scene)
+        full += "background" in text
+        without_background += "background" not in text
+    assert without_background > 20
+    assert full + without_background == 200
+
+
+def test_junk_never_names_what_can_be_drawn() -> None:
+    known = {*KIND_WORDS, *COLOUR_WORDS, "red", "blue", "man", "woman", "meadow"}
+    for i in range(300):
+        assert known.isdisjoint(junk(Random(i)).replace(",", " ").split())

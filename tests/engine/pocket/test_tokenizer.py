@@ -13,9 +13,9 @@ from transformers import CLIPTokenizer
 
 from engine.pocket.captions import caption, words
 from engine.pocket.data import CATEGORIES
+from engine.pocket.diffusion import SHORT_TOKENS
 from engine.pocket.scenes import sample_scene
 from engine.pocket.tokenizer import MAX_TOKENS, build_tokenizer
-from engine.pocket.train import SHORT_TOKENS
 
 TOKENIZER = build_tokenizer()
 

@@ -13,9 +13,17 @@ from diffusers import StableDiffusionPipeline
 
 from engine.pocket.autoencoder import load_latents
 from engine.pocket.data import CATEGORIES
-from engine.pocket.export import export_model, load_part
+from engine.pocket.diffusion import noisy_batch
+from engine.pocket.export import (
+    begin_with,
+    build_diffusion,
+    export_model,
+    load_part,
+    load_pipeline,
+)
 from engine.pocket.loop import Plan, State, Worker, learning_rate, train
-from engine.pocket.parts import TINY, build_vae
+from engine.pocket.parts import TINY, build_scheduler, build_vae
+from engine.pocket.tokenizer import tokenizer_of
 from engine.pocket.train import Options, train_all
 
 COUNTS = dict.fromkeys(CATEGORIES, 16)
@@ -91,8 +99,42 @@ def test_resumed_training_ends_where_uninterrupted_training_does(tmp_path: Path)
         assert torch.equal(a, b)
 
 
-def test_learning_rate_warms_up_and_falls() -> None:
+def test_learning_rate_warms_up_stays_and_falls() -> None:
     plan = Plan("x", 100_000, 32, 1e-3, 1000)
-    rates = [learning_rate(plan, step, step * 32) for step in (0, 399, 1500, 3125)]
-    assert rates[0] < rates[1] > rates[2] > rates[3]
-    assert rates[3] == pytest.approx(2e-5)
+    rates = [learning_rate(plan, step, step * 32) for step in (0, 399, 1500, 2800, 3125)]
+    assert rates[0] < rates[1] == rates[2] == 1e-3
+    assert rates[2] > rates[3] > rates[4] == pytest.approx(2e-5)
+
+
+def test_training_begins_with_the_weights_of_a_finished_model(tmp_path: Path) -> None:
+    first = Options(tmp_path / "first", 16, 40, 8, 8, 1, 1, "cpu", COUNTS, TINY)
+    train_all(first)
+    model = tmp_path / "model"
+    export_model(first.work, model, TINY)
+    again = Options(tmp_path / "again", 8, 40, 8, 8, 1, 1, "cpu", COUNTS, TINY, start=model)
+    begin_with(model, again.work)
+    fresh = build_diffusion(TINY, tokenizer_of(again.work), again.work)
+    for name, weights in build_diffusion(TINY, tokenizer_of(again.work)).state_dict().items():
+        if name.endswith("conv_in.weight"):
+            assert not torch.equal(fresh.state_dict()[name], weights)
+    saved = load_pipeline(first.work, TINY)
+    for name, weights in saved.unet.state_dict().items():
+        assert torch.allclose(fresh["unet"].state_dict()[name], weights, atol=1e-3, rtol=1e-3)
+    train_all(again)
+    assert State(fresh, again.work / "diffusion.safetensors").load()
+    assert not (again.work / "vae.safetensors").exists()  # the autoencoder is taken as it is
+
+
+def test_remixed_samples_lie_on_the_way_from_the_other_colours() -> None:
+    alpha_bar = build_scheduler().alphas_cumprod
+    x_0, noise = torch.randn(2, 2, 4, 16, 16).unbind(0)
+    change = torch.randn_like(x_0)
+    change[0] = 0
+    starts = torch.tensor([500.0, 500.0])
+    x_t, t, v = noisy_batch(x_0, change, noise, torch.tensor([0.3, 1.0]), starts, alpha_bar)
+    assert t.tolist() == [300, 500]
+    alpha, sigma = alpha_bar[t].sqrt()[:, None, None, None], (1 - alpha_bar[t]).sqrt()
+    sigma = sigma[:, None, None, None]
+    start = alpha * (x_0 + change) + sigma * noise  # as img2img begins
+    assert torch.allclose(x_t, start, atol=1e-5)
+    assert torch.allclose(alpha * x_t - sigma * v, x_0, atol=1e-5)  # and where it must arrive

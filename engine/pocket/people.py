@@ -1,4 +1,7 @@
-"""Cartoon people: their 18 OpenPose points for each action, and how they are drawn."""
+"""Cartoon people: their 18 OpenPose points for each action, and how they are drawn.
+
+They face the viewer: their right is on the picture's left.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,8 @@ import math
 from dataclasses import dataclass
 from random import Random
 
+from engine.control.openpose import JOINTS
 from engine.pocket.drawing import COLOURS, Canvas, Frame, Point, Rgb, disc, shade
-
-JOINTS = (
-    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow",
-    "left_wrist", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
-    "right_eye", "left_eye", "right_ear", "left_ear",
-)  # fmt: skip
-"""The order of OpenPose's 18 points. People face the viewer: their right is on the picture's left."""
 
 ACTIONS = ("standing", "waving", "arms up", "arms out", "hands on hips", "walking", "jumping", "")
 """What a person may do; the empty one is any other pose."""

@@ -7,10 +7,11 @@ from random import Random
 import numpy as np
 import pytest
 
+from engine.control.openpose import JOINTS
 from engine.pocket.data import CATEGORIES
 from engine.pocket.drawing import COLOURS
 from engine.pocket.objects import KINDS
-from engine.pocket.people import JOINTS, PERSON_CLASSES
+from engine.pocket.people import PERSON_CLASSES
 from engine.pocket.scenes import SETTINGS, Item, Scene, is_held_out, render, sample_scene
 
 

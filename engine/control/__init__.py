@@ -1,0 +1,1 @@
+"""Control pictures: what a ControlNet is shown beside the prompt. No torch."""

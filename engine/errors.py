@@ -5,6 +5,7 @@
     EngineError
     ├── RequestError                 the asker can fix it; the text is shown as it is
     │   ├── InvalidRequestError      an option is out of range
+    │   ├── RefusedFileError         a picture or LoRA file that is not used, and why
     │   ├── UnknownAdapterError      a style that is not loaded
     │   ├── UnknownJobError          a job or picture that is not there (any more)
     │   ├── NotAllowedError          somebody else's job, a missing permission
@@ -39,6 +40,10 @@ class RequestError(EngineError):
 
 class InvalidRequestError(RequestError):
     """An option is outside of what this engine takes."""
+
+
+class RefusedFileError(RequestError):
+    """A file that somebody sent cannot be used; the message names the reason and what is taken."""
 
 
 class UnknownAdapterError(RequestError):
@@ -137,6 +142,7 @@ _WIRE_ERRORS: dict[str, type[EngineError]] = {
     cls.__name__: cls
     for cls in (
         InvalidRequestError,
+        RefusedFileError,
         UnknownAdapterError,
         GenerationError,
         EngineOutOfMemoryError,

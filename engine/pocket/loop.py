@@ -1,4 +1,4 @@
-"""The training loop that both stages share: averaging over processes, EMA, checkpoints that resume."""
+"""The training loop that all stages share: averaging over processes, EMA, checkpoints that resume."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class Plan:
     batch: int  # of one process
     learning_rate: float
     checkpoint_every: int  # samples
+    warm_up: int = WARM_UP_STEPS
 
 
 class State:
@@ -113,7 +114,7 @@ def learning_rate(plan: Plan, step: int, samples: int) -> float:
     Unlike a cosine, the constant part does not depend on the plan's length: a run can be made longer or
     shorter on the way.
     """
-    warm = min(1.0, (step + 1) / WARM_UP_STEPS)
+    warm = min(1.0, (step + 1) / plan.warm_up)
     left = max(0.0, 1 - samples / plan.samples)
     return plan.learning_rate * warm * min(1.0, 0.02 + 0.98 * left / COOL_DOWN)
 

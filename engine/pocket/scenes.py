@@ -30,6 +30,11 @@ PLACES: dict[str, Point] = {
     "bottom left": (0.26, 0.74),
     "bottom right": (0.74, 0.74),
 }
+SETTING_CLASSES = {
+    "sky": 50, "grass": 51, "sea": 52, "sand": 53, "mountain": 54, "building": 55, "road": 56,
+}  # fmt: skip
+"""The classes of the parts of a setting in the class map; a plain background is 0."""
+
 HELD_OUT_SHARE = 16  # one combination in 16 is never trained on
 
 
@@ -182,7 +187,8 @@ def _vary(colour: Rgb, rng: Random) -> Rgb:
 def _draw_setting(canvas: Canvas, setting: str, rng: Random) -> None:
     horizon = rng.uniform(0.5, 0.6)
     sky = {"night": (22, 28, 66), "city": (178, 206, 232), "beach": (140, 206, 244)}
-    canvas.mark(50, 10)
+    classes = SETTING_CLASSES
+    canvas.mark(classes["sky"], 10)
     canvas.rectangle(0, 0, 1, 1, sky.get(setting, (132, 194, 244)))
     sun = (rng.uniform(0.12, 0.88), rng.uniform(0.12, 0.2))
     if setting == "night":
@@ -196,7 +202,7 @@ def _draw_setting(canvas: Canvas, setting: str, rng: Random) -> None:
             x, y = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.3)
             for dx, r in ((-0.07, 0.04), (0, 0.055), (0.07, 0.04)):
                 canvas.polygon(disc(x + dx, y, r * 1.2, r), (244, 248, 250))
-    canvas.mark(51, 40)
+    canvas.mark(classes["grass"], 40)
     match setting:
         case "meadow":
             canvas.polygon(disc(rng.uniform(0.1, 0.4), horizon + 0.14, 0.5, 0.2), (96, 176, 84))
@@ -205,13 +211,16 @@ def _draw_setting(canvas: Canvas, setting: str, rng: Random) -> None:
                 x, y = rng.random(), rng.uniform(horizon + 0.1, 0.97)
                 canvas.polygon(disc(x, y, 0.012, count=8), (246, 246, 170))
         case "beach":
+            canvas.mark(classes["sea"], 30)
             canvas.rectangle(0, horizon - 0.06, 1, horizon + 0.12, (42, 132, 196))
+            canvas.mark(classes["sand"], 40)
             canvas.rectangle(0, horizon + 0.12, 1, 1, (236, 212, 150))
             canvas.rectangle(0, horizon + 0.11, 1, horizon + 0.135, (240, 246, 250))
         case "night":
             canvas.polygon(disc(rng.uniform(0.2, 0.8), horizon + 0.2, 0.6, 0.26), (28, 48, 62))
             canvas.rectangle(0, horizon + 0.1, 1, 1, (34, 60, 58))
         case "mountains":
+            canvas.mark(classes["mountain"], 25)
             for x in (rng.uniform(0.1, 0.3), rng.uniform(0.6, 0.9)):
                 peak = rng.uniform(0.2, 0.32)
                 grey = (122, 128, 142)
@@ -224,8 +233,10 @@ def _draw_setting(canvas: Canvas, setting: str, rng: Random) -> None:
                     (x - slope, peak + 0.1),
                 ]
                 canvas.polygon(snow, (246, 248, 252))
+            canvas.mark(classes["grass"], 40)
             canvas.rectangle(0, horizon + 0.08, 1, 1, (104, 164, 96))
         case "city":
+            canvas.mark(classes["building"], 30)
             x = -0.02
             while x < 1:
                 width, top = rng.uniform(0.12, 0.2), rng.uniform(0.24, 0.46)
@@ -236,5 +247,6 @@ def _draw_setting(canvas: Canvas, setting: str, rng: Random) -> None:
                         wx, wy = x + width * (0.2 + 0.4 * k), top + 0.05 + 0.09 * i
                         canvas.rectangle(wx, wy, wx + 0.03, wy + 0.045, (248, 232, 150))
                 x += width + 0.012
+            canvas.mark(classes["road"], 40)
             canvas.rectangle(0, horizon + 0.12, 1, 1, (110, 110, 114))
             canvas.rectangle(0, horizon + 0.12, 1, horizon + 0.16, (186, 186, 182))

@@ -7,8 +7,6 @@ the command may be killed and given again. Two processes of one thread each are 
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from engine.pocket.data import COUNTS
 from engine.pocket.diffusion import train_diffusion
 from engine.pocket.loop import Plan, Worker
 from engine.pocket.parts import Sizes, build_vae
+from engine.pocket.processes import run_processes
 from engine.pocket.tokenizer import tokenizer_of
 
 
@@ -46,18 +45,8 @@ class Options:
     start: Path | None = None  # a finished model to begin with
 
 
-def run(rank: int, options: Options, meeting_place: str) -> None:
+def run(rank: int, options: Options) -> None:
     """All stages, in one of the processes that train together."""
-    torch.set_num_threads(
-        1
-    )  # a second thread gains little and loses much beside another busy process
-    torch.set_flush_denormal(True)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    if options.world > 1:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        dist.init_process_group(
-            "gloo", init_method=f"file://{meeting_place}", rank=rank, world_size=options.world
-        )
     worker = Worker(rank, options.world, options.work, torch.device(options.device), options.seed)
     final_vae = options.work / export.VAE
     torch.manual_seed(options.seed)
@@ -82,8 +71,6 @@ def run(rank: int, options: Options, meeting_place: str) -> None:
     train_decoder(worker, vae, plan, latents)
     if rank == 0:
         export.save_part(vae, options.work / export.SHARP_VAE)
-    if options.world > 1:
-        dist.destroy_process_group()
 
 
 def train_all(options: Options) -> None:
@@ -91,14 +78,7 @@ def train_all(options: Options) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     if options.start:
         export.begin_with(options.start, options.work)
-    with tempfile.TemporaryDirectory() as folder:
-        meeting_place = str(Path(folder) / "meeting")
-        if options.world == 1:
-            threads = torch.get_num_threads()
-            run(0, options, meeting_place)
-            torch.set_num_threads(threads)
-        else:
-            torch.multiprocessing.spawn(run, (options, meeting_place), nprocs=options.world)
+    run_processes(options.world, run, options)
 
 
 def main() -> None:

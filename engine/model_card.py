@@ -16,11 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelLoadError
-from engine.pocket import MODEL_DIR
+from engine.pocket import CONTROLNETS_DIR, MODEL_DIR
 from engine.settings import EngineSettings
 from engine.types import EngineInfo, Sampler
 
 SD15_REPO = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+SD15_CONTROLNETS = {
+    "openpose": "lllyasviel/control_v11p_sd15_openpose",
+    "canny": "lllyasviel/control_v11p_sd15_canny",
+    "depth": "lllyasviel/control_v11f1p_sd15_depth",
+    "segmentation": "lllyasviel/control_v11p_sd15_seg",
+}
 MAX_HEADER_BYTES = 100 << 20  # the limit of the safetensors library itself
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
@@ -167,6 +173,44 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def control_sources(settings: EngineSettings) -> dict[str, str]:
+    """Returns the ControlNets of the configured model: kind to folder or hub id, sorted by kind.
+
+    Without a setting: those beside the model's weights (the pocket model's, a folder's
+    `controlnets/`), or the well-known ones for the standard SD 1.5.
+
+    Raises:
+        ModelLoadError: The setting names no folder and is no list of kind=source.
+    """
+    source = resolve_source(settings)
+    value = settings.controlnets
+    if value is None:
+        if source == SD15_REPO:
+            return dict(SD15_CONTROLNETS)
+        path = CONTROLNETS_DIR if source == "pocket" else Path(source).expanduser() / "controlnets"
+        return _control_folders(path) if path.is_dir() else {}
+    if "=" not in value:
+        path = Path(value).expanduser()
+        if not path.is_dir():
+            raise ModelLoadError(
+                f"There is no folder {value}. Set EASEL_CONTROLNETS to a folder with one ControlNet "
+                "folder for each kind, or to kind=folder-or-hub-id with commas."
+            )
+        return _control_folders(path)
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    for kind, _, where in pairs:
+        if not kind.strip().isidentifier() or not where.strip():
+            raise ModelLoadError(
+                f"EASEL_CONTROLNETS has {kind + '=' + where!r}: write kind=folder-or-hub-id."
+            )
+    return {kind.strip(): where.strip() for kind, _, where in sorted(pairs)}
+
+
+def _control_folders(path: Path) -> dict[str, str]:
+    found = sorted(folder.parent for folder in path.glob("*/config.json"))
+    return {folder.name: str(folder) for folder in found if folder.name.isidentifier()}
+
+
 def card_of_hub_id(source: str) -> ModelCard:
     """Returns the card of a hub model before its files are here: taken for an SD 1.5."""
     return ModelCard(name=source.rsplit("/", 1)[-1])
@@ -195,6 +239,7 @@ def provisional_info(settings: EngineSettings) -> EngineInfo:
         device_name="",
         dtype=dtype,
         memory_bytes=0,
+        control_kinds=tuple(control_sources(settings)),
     )
 
 
@@ -209,6 +254,7 @@ def engine_info(
     memory_bytes: int,
     versions: Mapping[str, str] | None = None,
     samplers: Iterable[Sampler] = Sampler,
+    control_kinds: tuple[str, ...] = (),
 ) -> EngineInfo:
     """Returns the handshake of a model: its card and the facts of this machine."""
     return EngineInfo(
@@ -229,6 +275,7 @@ def engine_info(
         dtype=dtype,
         memory_bytes=memory_bytes,
         versions=dict(versions or {}),
+        control_kinds=control_kinds,
     )
 
 

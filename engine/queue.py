@@ -291,8 +291,7 @@ class JobQueue:
         try:
             if self._engine.info is not None:  # another handshake than the one it was accepted by
                 self._engine.info.check(job.request)
-            sha256 = job.request.init_image
-            images = {} if sha256 is None else {sha256: await self._store.image(sha256)}
+            images = {name: await self._store.image(name) for name in job.request.images}
             if not live.has_ended():
                 await self._engine.submit(job.id, job.request, images, job.attempts)
                 if live.has_ended():  # cancelled while it was handed over

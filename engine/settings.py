@@ -54,6 +54,14 @@ class EngineSettings(BaseSettings):
     max_rows: int | None = Field(
         None, ge=1, le=64, description="U-Net rows of one call; None measures the knee at start"
     )
+    controlnets: str | None = Field(
+        None,
+        description="A folder with one ControlNet folder for each kind, or kind=folder-or-hub-id with "
+        "commas; None is the model's own",
+    )
+    controlnet_memory_mb: int = Field(
+        3000, ge=0, description="ControlNets that are kept loaded while no job needs them"
+    )
     preview_interval_s: float = Field(1.5, gt=0, description="At most one preview a job each")
 
 

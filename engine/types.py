@@ -20,6 +20,9 @@ MAX_STEPS = 60
 MAX_LCM_STEPS = 50  # the steps of the teacher that LCM models were distilled from
 MAX_GUIDANCE_SCALE = 20.0
 MAX_IMAGES = 4  # pictures of one job
+MAX_CONTROLS = 3  # ControlNets of one job
+MAX_CONTROL_SCALE = 2.0
+CONTROL_COST = 0.35  # a ControlNet's work for a row as a share of the U-Net's (283 of 803 GFLOP)
 
 
 class Sampler(StrEnum):
@@ -53,6 +56,36 @@ class SecondPass:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """A ControlNet that guides the pictures, with the map that it reads.
+
+    Attributes:
+        kind: Name of the ControlNet ("openpose"), one of `EngineInfo.control_kinds`.
+        image: sha256 (hex) of the encoded map; it is resized to the pictures' size.
+        scale: Conditioning scale, 0 to `MAX_CONTROL_SCALE`.
+        start: Share of the steps before which it is not applied.
+        end: Share of the steps after which it is not applied any more.
+    """
+
+    kind: str
+    image: str
+    scale: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequestError when a field is out of range."""
+        _check_number("control strength", self.scale, 0, MAX_CONTROL_SCALE)
+        _check_number("start of the control", self.start, 0, 1)
+        _check_number("end of the control", self.end, 0, 1)
+        if self.start >= self.end:
+            raise InvalidRequestError(
+                f"The control would start at {self.start:g} and end at {self.end:g} of the steps. "
+                "The start must be before the end."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """Everything that decides the pixels, and nothing about who asked.
 
@@ -73,6 +106,7 @@ class GenerationRequest:
         init_image: sha256 (hex) of the encoded picture to start from; None for text-to-image.
         strength: 0 keeps the picture, 1 ignores it; only with `init_image`.
         second_pass: Larger second pass, or None.
+        controls: ControlNets, at most `MAX_CONTROLS`, each kind once.
     """
 
     prompt: str
@@ -88,6 +122,7 @@ class GenerationRequest:
     init_image: str | None = None
     strength: float | None = None
     second_pass: SecondPass | None = None
+    controls: tuple[Control, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises InvalidRequestError, naming the option and its range, when a field is out of range."""
@@ -112,6 +147,18 @@ class GenerationRequest:
             raise InvalidRequestError("Strength goes with a picture to start from. Give both.")
         if self.strength is not None:
             _check_number("strength", self.strength, 0, 1)
+        kinds = [control.kind for control in self.controls]
+        if len(kinds) > MAX_CONTROLS or len(set(kinds)) < len(kinds):
+            raise InvalidRequestError(
+                f"A picture takes at most {MAX_CONTROLS} controls, each kind once, not "
+                f"{', '.join(kinds)}. Leave one out."
+            )
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """sha256 of every picture that the request refers to, each once."""
+        init = () if self.init_image is None else (self.init_image,)
+        return tuple(dict.fromkeys([*init, *(control.image for control in self.controls)]))
 
     def seed_of(self, index: int) -> int:
         """Returns the seed of picture `index` (0-based)."""
@@ -145,7 +192,8 @@ class GenerationRequest:
             step_megapixels += (
                 int(self.num_inference_steps * second.strength) * megapixels * second.scale**2
             )
-        return self.rows * step_megapixels
+        controls = sum(control.end - control.start for control in self.controls)
+        return self.rows * step_megapixels * (1 + CONTROL_COST * controls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +219,7 @@ class EngineInfo:
         versions: Library name to version; part of a picture's receipt.
         default_negative_prompt: The model's own choice; words that a model never saw would spoil its
             pictures.
-        control_kinds: Installed ControlNets.
+        control_kinds: ControlNets that the model has; each is loaded when it is first asked for.
         adapters: sha256 of loaded LoRAs.
     """
 
@@ -211,6 +259,11 @@ class EngineInfo:
                 f"The sampler lcm runs at most {MAX_LCM_STEPS} steps, not "
                 f"{request.num_inference_steps}. Use fewer (4 to 8 are usual) or another sampler."
             )
+        for control in request.controls:
+            if control.kind not in self.control_kinds:
+                known = ", ".join(self.control_kinds)
+                has = f"Choose one of: {known}." if known else "It has none."
+                raise InvalidRequestError(f"{self.model} has no control {control.kind!r}. {has}")
         scale = request.second_pass.scale if request.second_pass else 1.0
         for name, value in (("width", request.width), ("height", request.height)):
             if value % self.size_multiple or not (

@@ -115,10 +115,10 @@ class History:
             )
             if not known:
                 raise UnknownJobError(_UNKNOWN)
-            upload = await tx.row("SELECT init_image FROM jobs WHERE id = ?", (generation_id,))
+            rows += await tx.rows(
+                "SELECT sha256 FROM job_inputs WHERE job_id = ?", (generation_id,)
+            )
         hashes = {str(row["sha256"]) for row in rows}
-        if upload is not None and upload["init_image"] is not None:
-            hashes.add(str(upload["init_image"]))
         await drop_unused(self._db, self._pictures, sorted(hashes))
 
     async def set_message(self, generation_id: str, message_id: int) -> None:

@@ -46,18 +46,17 @@ class JobTable:
     async def add(self, submission: Submission, *, cost: float, limits: Limits) -> tuple[Job, bool]:
         """Stores and charges a new job and returns it with True.
 
-        A job of the same `submission.origin` is returned as it is with False, uncharged. A picture
-        to start from must have been put into the picture files before.
+        A job of the same `submission.origin` is returned as it is with False, uncharged. The
+        pictures that the request refers to must have been put into the picture files before.
 
         Raises:
             TooManyWaitingError: The owner has `limits.waiting` jobs that are not final.
             QueueFullError: `limits.queue` jobs of everybody are not final.
             QuotaExceededError: The owner's charges in a window do not leave room for `cost`.
-            UnknownJobError: The parent or the picture to start from is not there.
+            UnknownJobError: The parent or a picture that the request refers to is not there.
         """
-        init_image = submission.request.init_image
         async with (
-            self._pictures.pinned([] if init_image is None else [init_image]),
+            self._pictures.pinned(submission.request.images),
             self._db.transaction() as tx,
         ):
             row = await tx.row("SELECT * FROM jobs WHERE origin = ?", (submission.origin,))
@@ -167,7 +166,7 @@ class JobTable:
         finally:
             if not is_kept:
                 await drop_unused(self._db, self._pictures, hashes)
-        await self._release_init_image(job)
+        await self._release_inputs(job)
         return job
 
     async def end(
@@ -191,7 +190,7 @@ class JobTable:
             )
             await refund(tx, job_id, now)
         job = _job(row, job_id)
-        await self._release_init_image(job)
+        await self._release_inputs(job)
         return job
 
     async def image(self, sha256: str) -> bytes:
@@ -233,28 +232,26 @@ class JobTable:
                 raise _unknown(job_id)
 
     async def _check_sources(self, tx: Transaction, submission: Submission, now: datetime) -> None:
-        parent_id, init_image = submission.parent_id, submission.request.init_image
+        parent_id = submission.parent_id
         if parent_id is not None and not await tx.rows(
             "SELECT 1 FROM generations WHERE id = ?", (parent_id,)
         ):
             raise UnknownJobError("The picture that this one starts from is not known any more.")
-        if init_image is not None:
-            size_bytes = await self._pictures.size(init_image)
+        for sha256 in submission.request.images:
+            size_bytes = await self._pictures.size(sha256)
             if size_bytes is None:
                 raise UnknownJobError(
                     "The picture to start from was deleted. Attach it again, or choose another."
                 )
-            await add_picture(tx, init_image, size_bytes, to_text(now), is_upload=True)
+            await add_picture(tx, sha256, size_bytes, to_text(now), is_upload=True)
 
-    async def _release_init_image(self, job: Job) -> None:
-        """Removes a result that was deleted while this job waited to start from it.
+    async def _release_inputs(self, job: Job) -> None:
+        """Removes results that were deleted while this job waited to start from them.
 
         An upload stays: its next job may be on its way. `collect_garbage` removes it if not.
         """
-        if job.request.init_image is not None:
-            await drop_unused(
-                self._db, self._pictures, [job.request.init_image], with_uploads=False
-            )
+        if job.request.images:
+            await drop_unused(self._db, self._pictures, job.request.images, with_uploads=False)
 
     async def _write_history(
         self, tx: Transaction, job: Job, result: GenerationResult, hashes: Sequence[str]
@@ -317,8 +314,8 @@ async def _insert(tx: Transaction, submission: Submission, cost: float, now: str
     destination = submission.destination
     row = await tx.row(
         "INSERT INTO jobs (id, origin, owner_id, owner_name, guild_id, channel_id, private,"
-        " spoiler, locale, action, parent_id, request, init_image, cost, state, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING *",
+        " spoiler, locale, action, parent_id, request, cost, state, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING *",
         (
             job_id,
             submission.origin,
@@ -332,10 +329,13 @@ async def _insert(tx: Transaction, submission: Submission, cost: float, now: str
             submission.action,
             submission.parent_id,
             request_to_json(submission.request),
-            submission.request.init_image,
             cost,
             now,
         ),
+    )
+    await tx.rows(
+        "INSERT INTO job_inputs (job_id, sha256) SELECT ?, value FROM json_each(?)",
+        (job_id, to_json(submission.request.images)),
     )
     return _job(row, job_id)
 

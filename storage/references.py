@@ -11,13 +11,14 @@ from storage.pictures import PictureFiles
 
 log = logging.getLogger(__name__)
 
-# A picture is used by a generation that shows it and by a waiting job that starts from it. An
+# A picture is used by a generation that shows it and by a waiting job that reads it. An
 # upload exists for nothing else, so it also stays for the generations that were made from it.
 _UNUSED = """
     NOT EXISTS (SELECT 1 FROM generation_pictures WHERE sha256 = pictures.sha256)
     AND NOT EXISTS (
-        SELECT 1 FROM jobs LEFT JOIN generations ON generations.id = jobs.id
-        WHERE jobs.init_image = pictures.sha256
+        SELECT 1 FROM job_inputs JOIN jobs ON jobs.id = job_inputs.job_id
+        LEFT JOIN generations ON generations.id = jobs.id
+        WHERE job_inputs.sha256 = pictures.sha256
           AND (jobs.state IN ('queued', 'running')
                OR pictures.is_upload AND jobs.state IN ('rendered', 'failed')
                   AND generations.deleted_at IS NULL))

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from engine.errors import InvalidRequestError
 from engine.types import (
+    Control,
     Destination,
     Generation,
     GenerationRequest,
@@ -23,7 +24,7 @@ from engine.types import (
     Submission,
 )
 
-D = TypeVar("D", GenerationRequest, SecondPass)
+D = TypeVar("D", GenerationRequest, SecondPass, Control)
 Clock = Callable[[], datetime]  # returns aware UTC
 
 _REQUEST = TypeAdapter(GenerationRequest)
@@ -61,6 +62,7 @@ def request_from_json(text: str) -> GenerationRequest:
         values = json.loads(text)
     if values.get("second_pass") is not None:
         values["second_pass"] = _unchecked(SecondPass, values["second_pass"])
+    values["controls"] = tuple(_unchecked(Control, c) for c in values.get("controls", ()))
     return _unchecked(GenerationRequest, values | {"sampler": Sampler(values["sampler"])})
 
 

@@ -9,3 +9,6 @@ from pathlib import Path
 
 MODEL_DIR = Path(__file__).parent / "model"
 """The committed weights, in the folder layout of diffusers; settings beside them in `easel.json`."""
+
+CONTROLNETS_DIR = Path(__file__).parent / "controlnets"
+"""Its ControlNets, one diffusers folder for each kind."""

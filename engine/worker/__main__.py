@@ -14,7 +14,7 @@ import sys
 
 from engine import protocol
 from engine.errors import EngineDiedError, ModelLoadError
-from engine.model_card import engine_info, local_path, read_card, resolve_source
+from engine.model_card import control_sources, engine_info, local_path, read_card, resolve_source
 from engine.settings import ENGINE_FD_VARIABLE, EngineSettings
 from engine.types import MAX_IMAGES
 from engine.worker.link import Link
@@ -88,6 +88,7 @@ def _run(link: Link, settings: EngineSettings) -> int:
 
     model = load_model(settings, report)
     report("measuring the speed", 0.95)
+    sources = control_sources(settings)
     knee = settings.max_rows or machine.measure_knee(model)
     info = engine_info(
         model.card,
@@ -98,19 +99,23 @@ def _run(link: Link, settings: EngineSettings) -> int:
         dtype=str(model.dtype).removeprefix("torch."),
         memory_bytes=machine.allocated_bytes(model.device) or machine.resident_bytes(),
         versions=machine.versions(),
+        control_kinds=tuple(sources),
     )
     loop = RowLoop(
         model,
         info,
         link.send,
+        link.inbox,
         # One job is never split unless the operator says so: its bits depend on the rows of its
         # calls, and the measured knee may differ from start to start.
         row_limit=settings.max_rows or max(knee, 2 * MAX_IMAGES),
         preview_interval_s=settings.preview_interval_s,
+        control_sources=sources,
+        control_bytes=settings.controlnet_memory_mb << 20,
     )
     link.send("ready", {"info": protocol.pack(info)})
     try:
-        loop.run(link.inbox)
+        loop.run()
     except RuntimeError as error:
         if not is_device_lost(error):
             raise

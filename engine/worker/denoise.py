@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+
+from engine.worker import controls
+from engine.worker.controls import ControlRun
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +32,57 @@ class RowError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """What one U-Net call reads; a row may be one of any picture's, of any kind.
+
+    Attributes:
+        sample: (rows, C, h, w).
+        timesteps: (rows,), float32.
+        prompt_embeds: Of each row (1, tokens, width), where tokens may differ.
+        controls: Of each row the ControlNets that guide it in this step.
+    """
+
+    sample: Any
+    timesteps: Any
+    prompt_embeds: Sequence[Any]
+    controls: Sequence[Sequence[ControlRun]]
+
+    def __len__(self) -> int:
+        """Returns the number of rows."""
+        return len(self.prompt_embeds)
+
+    def part(self, start: int, end: int) -> Rows:
+        """Returns the rows from `start` to before `end`."""
+        return Rows(
+            self.sample[start:end],
+            self.timesteps[start:end],
+            self.prompt_embeds[start:end],
+            self.controls[start:end],
+        )
+
+    def pick(self, places: Sequence[int]) -> Rows:
+        """Returns the rows at the given places."""
+        return Rows(
+            torch.cat([self.sample[place : place + 1] for place in places]),
+            torch.cat([self.timesteps[place : place + 1] for place in places]),
+            [self.prompt_embeds[place] for place in places],
+            [self.controls[place] for place in places],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """The U-Net call that a row ran in: its rows, and the tokens of each row's text."""
+    """The U-Net call that a row ran in.
+
+    Attributes:
+        rows: Its rows.
+        tokens: Of each row's text.
+        controls: Rows of the ControlNet calls that were made for it, by kind.
+    """
 
     rows: int
     tokens: int
+    controls: Mapping[str, int] = field(default_factory=dict)
 
 
 class Predictor:
@@ -47,77 +96,74 @@ class Predictor:
         # it adds their mean as one more key, which would count for less.
         self._can_repeat_text = unet.config.addition_embed_type != "text"
 
-    def predict(
-        self, sample: Any, timesteps: Any, prompt_embeds: Sequence[Any]
-    ) -> tuple[Any, list[Call]]:
+    def predict(self, rows: Rows) -> tuple[Any, list[Call]]:
         """Returns the U-Net's output for all rows, and for each row the call it ran in.
 
         Nothing outside is changed before the output is complete, so a failed step can be taken
         again.
 
-        Args:
-            sample: (rows, C, h, w).
-            timesteps: (rows,), float32.
-            prompt_embeds: Of each row (1, tokens, width), where tokens may differ.
-
         Raises:
             RowError: One row fails even alone.
             RuntimeError: The device is lost, see `is_device_lost`.
         """
-        lengths = [embeds.shape[1] for embeds in prompt_embeds]
+        lengths = [embeds.shape[1] for embeds in rows.prompt_embeds]
         if self._can_repeat_text or len(set(lengths)) == 1:
-            return self._predict(sample, timesteps, prompt_embeds)
+            return self._predict(rows)
         outputs: dict[int, Any] = {}
         calls: dict[int, Call] = {}
         for length in dict.fromkeys(lengths):
-            rows = [row for row, own in enumerate(lengths) if own == length]
+            places = [place for place, own in enumerate(lengths) if own == length]
             try:
-                output, own_calls = self._predict(
-                    torch.cat([sample[row : row + 1] for row in rows]),
-                    torch.cat([timesteps[row : row + 1] for row in rows]),
-                    [prompt_embeds[row] for row in rows],
-                )
+                output, own_calls = self._predict(rows.pick(places))
             except RowError as error:
-                error.row = rows[error.row]
+                error.row = places[error.row]
                 raise
-            outputs.update(zip(rows, output.split(1), strict=True))
-            calls.update(zip(rows, own_calls, strict=True))
+            outputs.update(zip(places, output.split(1), strict=True))
+            calls.update(zip(places, own_calls, strict=True))
         order = range(len(lengths))
         return torch.cat([outputs[row] for row in order]), [calls[row] for row in order]
 
-    def _predict(
-        self, sample: Any, timesteps: Any, prompt_embeds: Sequence[Any]
-    ) -> tuple[Any, list[Call]]:
+    def _predict(self, rows: Rows) -> tuple[Any, list[Call]]:
         """One call. If it fails it is halved until it fits, or until the row at fault is alone."""
-        rows, *shape = sample.shape
-        if rows <= self._fits.get(tuple(shape), rows):
+        count, *shape = rows.sample.shape
+        if count <= self._fits.get(tuple(shape), count):
             try:
-                text = _stack(prompt_embeds)
-                output = self._unet(
-                    sample, timesteps, encoder_hidden_states=text, return_dict=False
-                )[0]
-                return output, [Call(rows, text.shape[1])] * rows
+                return self._call(rows)
             except Exception as error:
                 if is_device_lost(error):
                     raise
-                if rows == 1:
+                if count == 1:
                     raise RowError(0, error) from error
-                log.warning("A U-Net call of %d rows failed, halving it: %s", rows, error)
+                log.warning("A U-Net call of %d rows failed, halving it: %s", count, error)
                 if is_out_of_memory(error):
-                    self._fits[tuple(shape)] = -(-rows // 2)
+                    self._fits[tuple(shape)] = -(-count // 2)
                 # Leave this block before freeing: the exception holds the frames that hold memory.
-            if sample.device.type == "cuda":
+            if rows.sample.device.type == "cuda":
                 torch.cuda.empty_cache()
-        half = -(-rows // 2)
-        first, first_calls = self._predict(sample[:half], timesteps[:half], prompt_embeds[:half])
+        half = -(-count // 2)
+        first, first_calls = self._predict(rows.part(0, half))
         try:
-            second, second_calls = self._predict(
-                sample[half:], timesteps[half:], prompt_embeds[half:]
-            )
+            second, second_calls = self._predict(rows.part(half, count))
         except RowError as error:
             error.row += half
             raise
         return torch.cat([first, second]), first_calls + second_calls
+
+    def _call(self, rows: Rows) -> tuple[Any, list[Call]]:
+        """The ControlNets over the rows that they guide, then the U-Net over all rows."""
+        text = _stack(rows.prompt_embeds)
+        residuals, counts = controls.add_residuals(rows.controls, rows.sample, rows.timesteps, text)
+        output = self._unet(
+            rows.sample, rows.timesteps, encoder_hidden_states=text, return_dict=False, **residuals
+        )[0]
+        return output, [
+            Call(
+                len(rows),
+                text.shape[1],
+                {run.control.kind: counts[run.control.kind] for run in own},
+            )
+            for own in rows.controls
+        ]
 
 
 def _stack(prompt_embeds: Sequence[Any]) -> Any:

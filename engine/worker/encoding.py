@@ -145,7 +145,8 @@ def receipt(job: JobRun, info: EngineInfo) -> dict[str, Any]:
     """Returns what, with the request, replays the pictures to the bit on the same kind of machine.
 
     `rows` of a picture is run-length coded: [[rows of the U-Net call, steps], ...]. So is `tokens`, the
-    length of each row's text in that call (the conditional row's call, where there are two).
+    length of each row's text in that call (the conditional row's call, where there are two), and
+    `controls`, by kind the rows of the ControlNet's call, 0 where it did not guide the step.
     """
     return {
         "model": info.model,
@@ -155,6 +156,12 @@ def receipt(job: JobRun, info: EngineInfo) -> dict[str, Any]:
         "device": info.device,
         "device_name": info.device_name,
         "pictures": [
-            {"seed": p.seed, "rows": p.row_counts, "tokens": p.token_counts} for p in job.pictures
+            {
+                "seed": p.seed,
+                "rows": p.row_counts,
+                "tokens": p.token_counts,
+                "controls": p.control_counts,
+            }
+            for p in job.pictures
         ],
     }

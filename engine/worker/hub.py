@@ -38,6 +38,10 @@ _WEIGHTS = re.compile(
     r"(?P<folder>text_encoder|unet|vae)/(model|diffusion_pytorch_model)"
     r"(\.safetensors\.index)?(?P<fp16>\.fp16)?(-\d{5}-of-\d{5})?\.(safetensors|json)"
 )
+_CONTROLNET_WEIGHTS = (
+    "diffusion_pytorch_model.fp16.safetensors",
+    "diffusion_pytorch_model.safetensors",
+)
 _REPORT_EVERY_S = 0.25
 
 
@@ -76,6 +80,30 @@ def download_model(repo: str, revision: str | None, report: Report) -> Path:
         ModelLoadError: There is no such model, or it cannot be reached and is not in the cache.
     """
     return _download(repo, revision, report, with_weights=True)
+
+
+def download_controlnet(repo: str) -> Path:
+    """Returns the local folder of a hub ControlNet, downloading what is missing.
+
+    Raises:
+        ModelLoadError: It cannot be reached and is not in the cache, or has no .safetensors file.
+    """
+    try:
+        names = {file.path for file in HfApi().list_repo_tree(repo) if isinstance(file, RepoFile)}
+        weights = [name for name in _CONTROLNET_WEIGHTS if name in names]
+        if not weights:
+            raise ModelLoadError(f"The ControlNet {repo} has no .safetensors weights.")
+        return Path(snapshot_download(repo, allow_patterns=["config.json", weights[0]]))
+    except ModelLoadError:
+        raise
+    except Exception as error:  # as above
+        cached = try_to_load_from_cache(repo, "config.json")
+        if isinstance(cached, str):
+            return Path(cached).parent
+        raise ModelLoadError(
+            f"The hub cannot be reached ({type(error).__name__}: {error}), and the ControlNet {repo} "
+            "was not downloaded before."
+        ) from error
 
 
 def download_configs(family: str, report: Report) -> Path:

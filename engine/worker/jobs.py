@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from engine.errors import InvalidRequestError
-from engine.types import GenerationRequest
+from engine.types import Control, GenerationRequest
 from engine.worker import pixels
+from engine.worker.controls import ControlRun
 from engine.worker.denoise import Call
 from engine.worker.models import Model
 from engine.worker.samplers import make_scheduler, takes_generator
@@ -31,6 +32,8 @@ class PictureRun:
         is_second_pass: True from the moment that the first pass was decoded.
         row_counts: Run-length list [rows of the U-Net call, steps] for the receipt.
         token_counts: The same of the tokens of each row's text in that call.
+        control_counts: The same, by kind, of the rows of the ControlNet calls that guided it.
+        controls: The ControlNets that guide it, each in its window of the steps.
     """
 
     job: JobRun
@@ -45,6 +48,8 @@ class PictureRun:
     is_second_pass: bool = False
     row_counts: list[list[int]] = field(default_factory=list)
     token_counts: list[list[int]] = field(default_factory=list)
+    control_counts: dict[str, list[list[int]]] = field(default_factory=dict)
+    controls: Sequence[ControlRun] = ()
     step_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -62,13 +67,18 @@ class PictureRun:
         """True when no step is left."""
         return self.step >= len(self.timesteps)
 
+    @property
+    def active_controls(self) -> list[ControlRun]:
+        """The ControlNets that guide the next step."""
+        return [run for run in self.controls if run.is_active(self.step, len(self.timesteps))]
+
     def count_step(self, call: Call) -> None:
-        """Notes for the receipt in what U-Net call one more step ran."""
-        for counts, value in ((self.row_counts, call.rows), (self.token_counts, call.tokens)):
-            if counts and counts[-1][0] == value:
-                counts[-1][1] += 1
-            else:
-                counts.append([value, 1])
+        """Notes for the receipt in what U-Net and ControlNet calls one more step ran."""
+        _count(self.row_counts, call.rows)
+        _count(self.token_counts, call.tokens)
+        for control in self.job.request.controls:
+            counts = self.control_counts.setdefault(control.kind, [])
+            _count(counts, call.controls.get(control.kind, 0))
 
 
 @dataclass(eq=False)
@@ -78,6 +88,7 @@ class JobRun:
     Attributes:
         prompt_embeds: (1, tokens, width).
         negative_embeds: The same for the negative prompt; None without guidance.
+        maps: Of each of the request's controls its ControlNet and its map, as it was given.
         has_ended: Its last frame was sent; nothing may follow.
     """
 
@@ -85,6 +96,7 @@ class JobRun:
     request: GenerationRequest
     prompt_embeds: Any
     negative_embeds: Any
+    maps: Sequence[tuple[Control, Any, Image.Image]] = ()
     warnings: tuple[str, ...] = ()
     pictures: list[PictureRun] = field(default_factory=list)
     started_at: float = field(default_factory=time.monotonic)
@@ -123,8 +135,17 @@ def start_job(
     job_id: str,
     request: GenerationRequest,
     images: Mapping[str, bytes],
+    nets: Mapping[str, Any],
 ) -> JobRun:
     """Encodes prompts and the picture to start from, and returns the job ready for its first step.
+
+    Args:
+        model: The loaded model.
+        prompts: Its prompt encoder.
+        job_id: The job.
+        request: What to make.
+        images: Encoded pictures by sha256, all that the request refers to.
+        nets: ControlNets by kind, all that the request asks for.
 
     Raises:
         InvalidRequestError: The request does not fit this model, or its picture cannot be read.
@@ -139,22 +160,22 @@ def start_job(
         request,
         prompt.embeds,
         None if negative is None else negative.embeds,
+        [(c, nets[c.kind], _picture(images, c.image)) for c in request.controls],
         tuple(warnings),
     )
+    size = (request.width, request.height)
     if request.init_image is None or request.strength is None:
         job.pictures = [_from_noise(model, job, index) for index in range(request.num_images)]
     else:
-        if request.init_image not in images:
-            raise InvalidRequestError(
-                "The picture to start from did not reach the engine. Try again."
-            )
-        size = (request.width, request.height)
-        picture = pixels.resize(pixels.decode_image(images[request.init_image]), size)
+        picture = pixels.resize(_picture(images, request.init_image), size)
         posterior = pixels.encode(model, picture)
         job.pictures = [
             _from_picture(model, job, index, size, posterior, request.strength)
             for index in range(request.num_images)
         ]
+    runs = _control_runs(model, job, size)
+    for run in job.pictures:
+        run.controls = runs
     return job
 
 
@@ -169,8 +190,36 @@ def start_second_pass(model: Model, first: PictureRun, picture: Image.Image) -> 
     run = _from_picture(model, first.job, first.index, (width, height), posterior, second.strength)
     run.is_second_pass = True
     run.row_counts, run.token_counts = first.row_counts, first.token_counts
+    run.control_counts = first.control_counts
+    run.controls = _control_runs(model, first.job, (width, height))
     first.job.pictures[first.index] = run
     return run
+
+
+def _picture(images: Mapping[str, bytes], sha256: str) -> Image.Image:
+    if sha256 not in images:
+        raise InvalidRequestError("The picture did not reach the engine. Try again.")
+    return pixels.decode_image(images[sha256])
+
+
+def _control_runs(model: Model, job: JobRun, size: tuple[int, int]) -> list[ControlRun]:
+    """Returns the job's controls with their maps at `size`; its pictures share them."""
+    return [
+        ControlRun(
+            control,
+            net,
+            pixels.to_unit_range(pixels.resize(image, size)).to(model.device, model.dtype),
+        )
+        for control, net, image in job.maps
+    ]
+
+
+def _count(counts: list[list[int]], value: int) -> None:
+    """Adds one step to a run-length list."""
+    if counts and counts[-1][0] == value:
+        counts[-1][1] += 1
+    else:
+        counts.append([value, 1])
 
 
 def _from_noise(model: Model, job: JobRun, index: int) -> PictureRun:

@@ -21,7 +21,8 @@ from engine.errors import (
 from engine.protocol import Frame
 from engine.types import EngineInfo, GenerationRequest
 from engine.worker import machine, pixels, previews
-from engine.worker.denoise import Predictor, RowError, is_device_lost, is_out_of_memory
+from engine.worker.arrivals import Arrival, Arrivals
+from engine.worker.denoise import Predictor, RowError, Rows, is_device_lost, is_out_of_memory
 from engine.worker.encoding import Encoder, Send, failure
 from engine.worker.jobs import JobRun, PictureRun, start_job, start_second_pass
 from engine.worker.models import Model
@@ -41,9 +42,12 @@ class RowLoop:
         model: Model,
         info: EngineInfo,
         send: Send,
+        inbox: queue.SimpleQueue[Frame],
         *,
         row_limit: int,
         preview_interval_s: float,
+        control_sources: Mapping[str, str],
+        control_bytes: int,
     ) -> None:
         """Prepares an empty loop.
 
@@ -51,13 +55,23 @@ class RowLoop:
             model: The loaded model.
             info: Its handshake.
             send: Sends one frame to the bot.
+            inbox: Frames from the bot, and of kind `loaded` from the loop's own loading thread.
             row_limit: Most rows of one U-Net call.
             preview_interval_s: Shortest time between two previews of a job.
+            control_sources: ControlNets by kind: folder or hub id.
+            control_bytes: ControlNets that stay loaded while nobody needs them.
         """
         self.encoder = Encoder(send, info)
         self._model = model
         self._info = info
         self._send = send
+        self._inbox = inbox
+        self._arrivals = Arrivals(
+            model,
+            control_sources,
+            control_bytes=control_bytes,
+            wake=lambda: inbox.put(Frame("loaded", {})),
+        )
         self._row_limit = row_limit
         self._preview_interval_s = preview_interval_s
         self._prompts = PromptEncoder(model.tokenizer, model.text_encoder)
@@ -74,20 +88,42 @@ class RowLoop:
 
     @property
     def is_idle(self) -> bool:
-        """True when no picture is being denoised or decoded."""
-        return not self._running and not self._decoding
+        """True when no picture is being denoised or decoded, and no job waits to be."""
+        return not self.has_work and self._arrivals.is_empty
+
+    @property
+    def has_work(self) -> bool:
+        """True when a tick has something to do."""
+        return bool(self._running or self._decoding)
 
     def jobs(self) -> list[JobRun]:
         """Returns the jobs that are being denoised or decoded."""
         return list(dict.fromkeys(p.job for p in [*self._running, *self._decoding]))
 
-    def run(self, inbox: queue.SimpleQueue[Frame]) -> None:
+    def waiting_ids(self) -> list[str]:
+        """Returns the jobs that wait for something to be loaded."""
+        return self._arrivals.job_ids
+
+    def run(self) -> None:
         """Runs until drained: between two ticks jobs join, leave and are cancelled."""
         while not (self._is_draining and self.is_idle):
-            while not inbox.empty() or (self.is_idle and not self._is_draining):
-                self.handle(inbox.get())
+            self.receive()
             self.tick()
         self.encoder.drain()
+
+    def receive(self) -> None:
+        """Handles the frames that are there; waits for one when a tick would have nothing to do."""
+        while True:
+            is_waiting = not self.has_work and not (self._is_draining and self.is_idle)
+            try:
+                frame = self._inbox.get(is_waiting, None if self.is_idle else HEARTBEAT_S)
+            except queue.Empty:
+                if not is_waiting:
+                    return
+                self._ticks += 1  # a job waits for a download: that is no hang
+                self._beat(time.monotonic())
+            else:
+                self.handle(frame)
 
     def tick(self) -> None:
         """One step of every picture of one resolution, then one picture decoded."""
@@ -100,9 +136,12 @@ class RowLoop:
             timesteps = torch.stack([p.timestep.float() for p in rows])
             try:
                 output, calls = self._predictor.predict(
-                    torch.cat([inputs[p] for p in rows]),  # (rows, C, h, w)
-                    timesteps.to(self._model.device, non_blocking=True),  # (rows,)
-                    embeds,  # of each row (1, tokens, width)
+                    Rows(
+                        sample=torch.cat([inputs[p] for p in rows]),
+                        timesteps=timesteps.to(self._model.device, non_blocking=True),
+                        prompt_embeds=embeds,
+                        controls=[p.active_controls for p in rows],
+                    )
                 )
             except RowError as error:
                 self._fail(rows[error.row].job, error.cause)
@@ -126,6 +165,7 @@ class RowLoop:
         self._running = [p for p in self._running if not self._leaves(p)]
         if self._decoding:
             self._decode(self._decoding.popleft())
+        self._arrivals.release_ended()
 
     def _batches(self) -> list[list[PictureRun]]:
         """Returns this tick's U-Net calls: the pictures of the size whose last step is longest ago.
@@ -209,10 +249,13 @@ class RowLoop:
             case "generate":
                 self._join(frame)
             case "cancel":
+                self._cancel_arrival(str(frame.fields["job_id"]))
                 for job in self.jobs():
                     if job.job_id == frame.fields["job_id"]:
                         self.encoder.fail(job, GenerationCancelledError("The job was cancelled."))
                         self._running = [p for p in self._running if p.job is not job]
+            case "loaded":
+                self._admit()
             case "stats":
                 reply = {"call_id": frame.fields["call_id"], "value": self._stats()}
                 self._send("reply", reply)
@@ -227,12 +270,34 @@ class RowLoop:
             request = protocol.unpack(GenerationRequest, frame.fields["request"])
             self._info.check(request)
             images = dict(zip(frame.fields["images"], frame.blobs, strict=True))
-            job = start_job(self._model, self._prompts, job_id, request, images)
         except Exception as error:
             self._send("failed", failure(job_id, _as_engine_error(error)))
             return
-        self._send("started", {"job_id": job_id})
-        self._running += [picture for picture in job.pictures if not self._leaves(picture)]
+        self._arrivals.add(Arrival(job_id, request, images))
+        self._admit()
+
+    def _admit(self) -> None:
+        """Starts the jobs whose ControlNets are there."""
+        for arrival in self._arrivals.pop_complete():
+            job_id = arrival.job_id
+            try:
+                nets = arrival.loaded_nets()
+                job = start_job(
+                    self._model, self._prompts, job_id, arrival.request, arrival.images, nets
+                )
+            except Exception as error:
+                self._arrivals.release(arrival)
+                self._send("failed", failure(job_id, _as_engine_error(error)))
+                continue
+            self._arrivals.hold(job, arrival)
+            self._send("started", {"job_id": job_id})
+            self._running += [picture for picture in job.pictures if not self._leaves(picture)]
+
+    def _cancel_arrival(self, job_id: str) -> None:
+        if self._arrivals.pop(job_id):
+            self._send(
+                "failed", failure(job_id, GenerationCancelledError("The job was cancelled."))
+            )
 
     def _fail(self, job: JobRun, error: Exception) -> None:
         self.encoder.fail(job, _as_engine_error(error))
@@ -247,6 +312,8 @@ class RowLoop:
             "jobs": len(self.jobs()),
             "rows": sum(2 if p.job.is_guided else 1 for p in self._running),
             "decoding": len(self._decoding),
+            "arriving": self._arrivals.job_ids,
+            "controls": self._arrivals.loaded_controls(),
             "ticks": self._ticks,
             "steps_per_s": round(len(recent) / seconds, 2),
             "row_steps_per_s": round(sum(rows for _, rows in recent) / seconds, 2),

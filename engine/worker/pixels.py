@@ -37,9 +37,14 @@ def resize(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def encode(model: Model, picture: Image.Image) -> Any:
     """Returns the VAE's distribution of latents (1, C, H/8, W/8), not scaled yet."""
+    pixels = 2.0 * to_unit_range(picture) - 1.0
+    return model.vae.encode(pixels.to(model.device, model.dtype)).latent_dist
+
+
+def to_unit_range(picture: Image.Image) -> Any:
+    """Returns the picture's values (1, 3, H, W) in [0, 1], float32 on the CPU."""
     values = np.array(picture).astype(np.float32) / 255.0
-    pixels = torch.from_numpy(values.transpose(2, 0, 1)[None])  # (1, 3, H, W)
-    return model.vae.encode((2.0 * pixels - 1.0).to(model.device, model.dtype)).latent_dist
+    return torch.from_numpy(values.transpose(2, 0, 1)[None])
 
 
 def decode(model: Model, latents: Any) -> Any:

@@ -21,11 +21,14 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def tiny_sd15(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the folder of a random SD 1.5 shaped model (eps)."""
+    """Returns the folder of a random SD 1.5 shaped model (eps) with two ControlNets."""
     pytest.importorskip("torch")
     from tests.engine.worker import tiny
 
-    return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny-sd15")
+    folder = tiny.write_model(tmp_path_factory.mktemp("models") / "tiny-sd15")
+    tiny.write_controlnet(folder, "openpose", seed=3)
+    tiny.write_controlnet(folder, "canny", seed=4)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import queue
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import (
+    ControlNetModel,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LCMScheduler,
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
     UniPCMultistepScheduler,
@@ -23,10 +27,10 @@ from diffusers import (
 from PIL import Image
 
 from engine import protocol
-from engine.model_card import engine_info
+from engine.model_card import control_sources, engine_info
 from engine.protocol import Frame
 from engine.settings import EngineSettings
-from engine.types import EngineInfo, GenerationRequest, Sampler
+from engine.types import Control, EngineInfo, GenerationRequest, Sampler
 from engine.worker.jobs import JobRun
 from engine.worker.loop import RowLoop
 from engine.worker.models import Model, load_model
@@ -67,7 +71,9 @@ class LocalEngine:
 
     def __init__(self, folder: Path, *, row_limit: int = 64, **settings: Any) -> None:
         values = {"model": str(folder), "device": "cpu", "preview_interval_s": 1e6, **settings}
-        model = load_model(EngineSettings(**values), lambda stage, fraction: None)
+        engine_settings = EngineSettings(**values)
+        model = load_model(engine_settings, lambda stage, fraction: None)
+        sources = control_sources(engine_settings)
         self.unet = WatchedUNet(model.unet)
         self.model: Model = dataclasses.replace(model, unet=self.unet)
         self.info: EngineInfo = engine_info(
@@ -78,14 +84,19 @@ class LocalEngine:
             device_name="CPU",
             dtype=str(self.model.dtype).removeprefix("torch."),
             memory_bytes=0,
+            control_kinds=tuple(sources),
         )
         self.frames: list[Frame] = []
+        self.inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
         self.loop = RowLoop(
             self.model,
             self.info,
             self._keep,
+            self.inbox,
             row_limit=row_limit,
             preview_interval_s=values["preview_interval_s"],
+            control_sources=sources,
+            control_bytes=engine_settings.controlnet_memory_mb << 20,
         )
 
     def _keep(self, kind: str, fields: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
@@ -105,23 +116,40 @@ class LocalEngine:
         }
         return GenerationRequest(**(values | changes))
 
-    def join(self, job_id: str, image: Image.Image | None = None, **changes: Any) -> JobRun:
-        """Hands a job to the loop and returns its run."""
-        blobs: tuple[bytes, ...] = ()
+    def send(
+        self,
+        job_id: str,
+        image: Image.Image | None = None,
+        controls: Sequence[tuple[Image.Image, Control]] = (),
+        **changes: Any,
+    ) -> None:
+        """Hands a job to the loop; the controls' `image` is filled in."""
+        blobs: dict[str, bytes] = {}
+
+        def keep(picture: Image.Image) -> str:
+            data = png_of(picture)
+            sha256 = hashlib.sha256(data).hexdigest()
+            blobs[sha256] = data
+            return sha256
+
         if image is not None:
-            buffer = io.BytesIO()
-            image.save(buffer, "PNG")
-            blobs = (buffer.getvalue(),)
-            changes["init_image"] = hashlib.sha256(blobs[0]).hexdigest()
-        request = self.request(**changes)
-        images = [] if request.init_image is None else [request.init_image]
-        fields = {"job_id": job_id, "request": protocol.pack(request), "images": images}
-        self.loop.handle(Frame("generate", fields, blobs))
+            changes["init_image"] = keep(image)
+        filled = [dataclasses.replace(control, image=keep(map_)) for map_, control in controls]
+        request = self.request(controls=tuple(filled), **changes)
+        fields = {"job_id": job_id, "request": protocol.pack(request), "images": list(blobs)}
+        self.loop.handle(Frame("generate", fields, tuple(blobs.values())))
+
+    def join(self, job_id: str, image: Image.Image | None = None, **changes: Any) -> JobRun:
+        """Hands a job to the loop and returns its run, when what it needs is loaded."""
+        self.send(job_id, image, **changes)
+        while job_id in self.loop.waiting_ids():
+            self.loop.handle(self.inbox.get())
         return next(job for job in self.loop.jobs() if job.job_id == job_id)
 
     def finish(self) -> None:
         """Ticks until nothing is left, and waits for the encoders."""
         while not self.loop.is_idle:
+            self.loop.receive()
             self.loop.tick()
         self.loop.encoder.drain()
 
@@ -145,6 +173,13 @@ class LocalEngine:
         return [Image.open(io.BytesIO(frame.blobs[0])) for frame in found]
 
 
+def png_of(picture: Image.Image) -> bytes:
+    """Returns the picture as PNG bytes."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 class Stock:
     """The stock pipelines over the same folder."""
 
@@ -157,6 +192,10 @@ class Stock:
         )
         self.img2img.set_progress_bar_config(disable=True)
         self.config = self.txt2img.scheduler.config
+        self.nets = {
+            path.name: ControlNetModel.from_pretrained(path)
+            for path in sorted(folder.glob("controlnets/*"))
+        }
 
     def latents(
         self, request: GenerationRequest, image: Image.Image | None = None, **changes: Any
@@ -171,10 +210,28 @@ class Stock:
         pictures: list[Image.Image] = self._run(request, image, output_type="pil", **changes)
         return pictures
 
-    def _run(self, request: GenerationRequest, image: Image.Image | None, **changes: Any) -> Any:
+    def _run(
+        self,
+        request: GenerationRequest,
+        image: Image.Image | None,
+        maps: Sequence[Image.Image] = (),
+        **changes: Any,
+    ) -> Any:
+        """`maps` are the pictures of the request's controls."""
         cls, options = STOCK_SCHEDULERS[request.sampler]
         scheduler = cls.from_config(self.config, **options)
         pipe = self.txt2img if image is None else self.img2img
+        if request.controls:
+            pipe = self._control_pipe(request, is_img2img=image is not None)
+            one = len(maps) == 1
+            changes |= {
+                ("control_image" if image is not None else "image"): maps[0] if one else list(maps),
+                "controlnet_conditioning_scale": (
+                    request.controls[0].scale if one else [c.scale for c in request.controls]
+                ),
+                "control_guidance_start": [control.start for control in request.controls],
+                "control_guidance_end": [control.end for control in request.controls],
+            }
         pipe.scheduler = scheduler
         call: dict[str, Any] = {
             "prompt": request.prompt,
@@ -186,8 +243,23 @@ class Stock:
                 torch.Generator().manual_seed(request.seed_of(k)) for k in range(request.num_images)
             ],
         }
-        if image is None:
+        if image is None or request.controls:
             call |= {"width": request.width, "height": request.height}
-        else:
+        if image is not None:
             call |= {"image": image, "strength": request.strength}
         return pipe(**(call | changes)).images
+
+    def _control_pipe(self, request: GenerationRequest, *, is_img2img: bool) -> Any:
+        nets = [self.nets[control.kind] for control in request.controls]
+        cls = (
+            StableDiffusionControlNetImg2ImgPipeline
+            if is_img2img
+            else StableDiffusionControlNetPipeline
+        )
+        pipe = cls(
+            **self.txt2img.components,
+            controlnet=nets[0] if len(nets) == 1 else nets,
+            requires_safety_checker=False,
+        )
+        pipe.set_progress_bar_config(disable=True)
+        return pipe

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import queue
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +146,13 @@ def test_stats_answer_with_the_call_id(engine: LocalEngine) -> None:
 
 
 def test_drain_finishes_what_runs_and_returns(engine: LocalEngine) -> None:
-    inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
     request = protocol.pack(engine.request(num_images=2))
     for frame in (
         Frame("generate", {"job_id": "a", "request": request, "images": []}),
         Frame("drain", {}),
     ):
-        inbox.put(frame)
-    engine.loop.run(inbox)
+        engine.inbox.put(frame)
+    engine.loop.run()
     assert engine.last("a").kind == "done"
     assert len(engine.pictures("a")) == 2
 

@@ -6,7 +6,13 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    DDIMScheduler,
+    PNDMScheduler,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 NATIVE = 64  # pixels; latents are 8x8
@@ -87,6 +93,20 @@ def write_model(
     }
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
+
+
+def write_controlnet(model: Path, kind: str, *, seed: int) -> Path:
+    """Writes a random ControlNet for the model beside its weights and returns its folder."""
+    generator_state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel.from_pretrained(model / "unet")
+    net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8, 8))
+    for name, parameter in net.named_parameters():
+        if name.startswith(("controlnet_down", "controlnet_mid", "controlnet_cond")):
+            parameter.data.normal_(std=0.3)  # trained ones begin at zero
+    torch.set_rng_state(generator_state)
+    net.save_pretrained(model / "controlnets" / kind)
+    return model / "controlnets" / kind
 
 
 def write_tokenizer(folder: Path) -> None:

@@ -13,10 +13,13 @@ from engine.settings import Settings
 from engine.types import Limits
 from storage.database import Database
 from storage.facts import Facts
+from storage.gallery import Gallery
 from storage.history import History
 from storage.jobs import JobTable
 from storage.ledger import Ledger
+from storage.people import People
 from storage.pictures import PictureFiles
+from storage.privacy import Privacy
 from storage.references import collect_garbage
 
 
@@ -31,6 +34,9 @@ class Parts:
     jobs: JobTable
     ledger: Ledger
     history: History
+    gallery: Gallery
+    people: People
+    privacy: Privacy
     facts: Facts
     engine: EngineClient
     queue: JobQueue
@@ -52,6 +58,10 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     async with Database.open(settings.data_dir) as database:
         pictures = PictureFiles(settings.data_dir / "pictures")
         await collect_garbage(database, pictures)
+        privacy = Privacy(database, pictures)
+        await privacy.finish_interrupted()
+        people = People(database)
+        await people.load()
         jobs = JobTable(database, pictures)
         engine = EngineClient(settings, provisional_info(settings))
         yield Parts(
@@ -62,6 +72,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             jobs=jobs,
             ledger=Ledger(database),
             history=History(database, pictures),
+            gallery=Gallery(database),
+            people=people,
+            privacy=privacy,
             facts=Facts(database),
             engine=engine,
             queue=JobQueue(store=jobs, engine=engine, limits=lambda submission: limits),

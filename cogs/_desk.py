@@ -13,10 +13,13 @@ from engine.queue import JobQueue
 from engine.settings import Settings
 from engine.types import EngineInfo, Limits
 from storage.facts import Facts
+from storage.gallery import Gallery
 from storage.history import History
 from storage.jobs import JobTable
 from storage.ledger import Ledger
+from storage.people import People
 from storage.pictures import PictureFiles
+from storage.privacy import Privacy
 
 if TYPE_CHECKING:
     from cogs._board import Board
@@ -49,6 +52,18 @@ class Parts(Protocol):
     @property
     def history(self) -> History:
         """The finished ones."""
+
+    @property
+    def gallery(self) -> Gallery:
+        """Searches, stars and families of the finished ones."""
+
+    @property
+    def people(self) -> People:
+        """What people have set for themselves."""
+
+    @property
+    def privacy(self) -> Privacy:
+        """Exports and erases people."""
 
     @property
     def pictures(self) -> PictureFiles:

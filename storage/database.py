@@ -30,6 +30,7 @@ from engine.errors import (
     StartError,
 )
 from storage.migrate import MIGRATIONS, migrate, newest_version
+from storage.search import search_text
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,25 @@ class Database:
         async with self._held() as tx:
             return await tx.row(sql, values)
 
+    async def scrub(self, *, vacuum: bool) -> None:
+        """Leaves nothing of what was deleted in the files of the database.
+
+        Deleted rows are overwritten at once (`secure_delete`), but copies of them stay in the
+        write-ahead log, which is emptied here, and now and then in pages that were split: a
+        vacuum writes every page anew. It takes about a second for each 100 MB.
+        """
+        async with self._held() as tx:
+            if vacuum:
+                await tx.rows("VACUUM")
+            await tx.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def size_bytes(self) -> int:
+        """Returns how large the database is, without its log."""
+        row = await self.row(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        )
+        return 0 if row is None else int(row[0])
+
     @asynccontextmanager
     async def _held(self) -> AsyncIterator[Transaction]:
         task = asyncio.current_task()
@@ -211,6 +231,8 @@ async def _prepare(connection: aiosqlite.Connection, path: Path, migrations: Pat
         raise _damaged(path)
     await pragma("journal_mode = WAL")
     await pragma("synchronous = NORMAL")
+    await pragma("secure_delete = ON")  # what people delete must not stay in free pages
+    await connection.create_function("search_text", 1, search_text, deterministic=True)
     await migrate(connection, migrations)
     await pragma("foreign_keys = ON")
 

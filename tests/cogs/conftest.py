@@ -26,10 +26,13 @@ from engine.settings import Settings
 from engine.types import EngineReady, Limits
 from storage.database import Database
 from storage.facts import Facts
+from storage.gallery import Gallery
 from storage.history import History
 from storage.jobs import JobTable
 from storage.ledger import Ledger
+from storage.people import People
 from storage.pictures import PictureFiles
+from storage.privacy import Privacy
 from tests.faulty_engine import info_of, parse
 
 SOON_S = 10.0
@@ -56,6 +59,9 @@ class Parts:
     queue: JobQueue
     jobs: JobTable
     history: History
+    gallery: Gallery
+    people: People
+    privacy: Privacy
     pictures: PictureFiles
     ledger: Ledger
     facts: Facts
@@ -192,6 +198,10 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
     )
     async with Database.open(settings.data_dir) as database:
         pictures = PictureFiles(settings.data_dir / "pictures")
+        privacy = Privacy(database, pictures)
+        await privacy.finish_interrupted()
+        people = People(database)
+        await people.load()
         jobs = JobTable(database, pictures)
         engine = EngineClient(settings, info_of(parse(["--state", "unused"])))
         queue = JobQueue(store=jobs, engine=engine, limits=lambda _: limits, pace=(1000, 1.0))
@@ -202,6 +212,9 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
             queue=queue,
             jobs=jobs,
             history=History(database, pictures),
+            gallery=Gallery(database),
+            people=people,
+            privacy=privacy,
             pictures=pictures,
             ledger=Ledger(database),
             facts=Facts(database),
@@ -301,6 +314,8 @@ def check_messages(world: World) -> None:
         body = request.json
         if not isinstance(body, dict) or request.method not in ("POST", "PATCH"):
             continue
+        if body.get("type") == discord.InteractionResponseType.modal.value:
+            continue  # nobody is pinged by a form
         data = body.get("data") or body
         if not {"content", "embeds", "components"} & data.keys() or "choices" in data:
             continue

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.types import (
     Destination,
+    Generation,
     GenerationRequest,
     GenerationResult,
     Limits,
@@ -17,10 +18,13 @@ from engine.types import (
     Submission,
 )
 from storage.database import Database
+from storage.gallery import Gallery
 from storage.history import History
 from storage.jobs import JobTable
 from storage.ledger import Ledger
+from storage.people import People
 from storage.pictures import PictureFiles
+from storage.privacy import Privacy
 
 NO_LIMITS = Limits(waiting=10_000, queue=10_000)
 
@@ -48,6 +52,9 @@ class Store:
         self.jobs = JobTable(db, self.pictures, clock=clock)
         self.history = History(db, self.pictures, clock=clock)
         self.ledger = Ledger(db, clock=clock)
+        self.gallery = Gallery(db, clock=clock)
+        self.people = People(db, clock=clock)
+        self.privacy = Privacy(db, self.pictures, clock=clock)
 
     def files(self) -> set[str]:
         """Names of everything in the picture folders."""
@@ -99,3 +106,19 @@ def a_result(job_id: str, *contents: bytes) -> GenerationResult:
         warnings=("The last 2 words were not read.",),
         receipt={"model": "pocket", "rows": [2, 2, 4]},
     )
+
+
+async def make(
+    store: Store, *contents: bytes, owner_id: int = 1, prompt: str = "a cat", **fields: object
+) -> Generation:
+    """A finished picture, as the history has it."""
+    parent_id, inputs = fields.pop("parent_id", None), dict(fields)
+    submission = a_submission(
+        owner_id,
+        request=a_request(prompt=prompt, **inputs),
+        parent_id=parent_id,  # type: ignore[arg-type]
+    )
+    job, _ = await store.jobs.add(submission, cost=1.0, limits=NO_LIMITS)
+    contents = contents or (f"picture of {job.id}".encode(),)
+    await store.jobs.finish(job.id, a_result(job.id, *contents))
+    return await store.history.get(job.id)

@@ -79,6 +79,18 @@ class Settings(EngineSettings):
         ("cdn.discordapp.com", "media.discordapp.net"),
         description="The only hosts that pictures are fetched from: host or host:port, with commas",
     )
+    max_upload_mb: float = Field(
+        25.0, gt=0, le=500, description="Largest picture that is fetched, MiB"
+    )
+    max_picture_side: int = Field(
+        2048, ge=64, le=8192, description="A picture that somebody sent is made smaller than that"
+    )
+    intake_memory_mb: int = Field(
+        768, ge=128, description="Memory of a process that reads a file somebody sent, MiB"
+    )
+    intake_timeout_s: float = Field(
+        20.0, gt=0, description="Time for one file; half of it may be CPU time"
+    )
     data_dir: Path = Path("data")
     engine_command: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None, description="Command of the engine process; None is this Python's engine.worker"

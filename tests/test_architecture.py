@@ -23,6 +23,8 @@ BORDERS: list[tuple[str, set[str]]] = [
                         "engine.client"}),
     ("engine/lora/export.py", {"discord", "storage", "cogs", "cli", "playground", "bot", "engine.queue",
                                "engine.client", "engine.worker", "engine.pocket"}),
+    ("engine/intake/", TORCH | {"discord", "storage", "cogs", "cli", "playground", "bot",
+                                "engine.worker", "engine.queue", "engine.client"}),
     ("engine/", TORCH | {"discord", "storage", "cogs", "cli", "playground", "bot", "engine.worker"}),
     ("storage/", TORCH | {"discord", "cogs", "cli", "playground", "bot", "engine.queue",
                           "engine.client", "engine.worker", "engine.settings", "engine.protocol"}),

@@ -17,7 +17,7 @@ from engine.errors import InvalidRequestError
 MAX_SEED = 2**32 - 1
 MAX_PROMPT_LENGTH = 1500  # characters
 MAX_STEPS = 60
-MAX_LCM_STEPS = 50  # the steps of the teacher that LCM models were distilled from
+MAX_LCM_STEPS = 50  # the steps of the teacher that LCM and TCD models were distilled from
 MAX_GUIDANCE_SCALE = 20.0
 MAX_IMAGES = 4  # pictures of one job
 MAX_CONTROLS = 3  # ControlNets of one job
@@ -29,12 +29,36 @@ class Sampler(StrEnum):
     """The name that a person picks; the worker maps it to a diffusers scheduler."""
 
     DDIM = "ddim"
+    DDPM = "ddpm"
     EULER = "euler"
     EULER_A = "euler_a"
+    HEUN = "heun"
     DPMPP_2M = "dpmpp_2m"
     DPMPP_2M_KARRAS = "dpmpp_2m_karras"
+    DPMPP_2M_SDE_KARRAS = "dpmpp_2m_sde_karras"
+    DPMPP_2S = "dpmpp_2s"
     UNIPC = "unipc"
+    DEIS = "deis"
+    PNDM = "pndm"
     LCM = "lcm"
+    TCD = "tcd"
+
+    @property
+    def is_distilled(self) -> bool:
+        """True for samplers of models that were distilled from a teacher's few steps."""
+        return self in (Sampler.LCM, Sampler.TCD)
+
+    def unet_calls(self, steps: int, num_inference_steps: int) -> int:
+        """Returns the U-Net calls of the last `steps` of a run's `num_inference_steps`.
+
+        Heun looks at both ends of each step but the last; PNDM looks twice at its first.
+        """
+        match self:
+            case Sampler.HEUN if steps:
+                return 2 * steps - 1
+            case Sampler.PNDM if steps and num_inference_steps > 1:
+                return steps + 1
+        return steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,27 +195,29 @@ class GenerationRequest:
 
     @property
     def steps_to_run(self) -> int:
-        """Denoising steps that one picture really runs, second pass included."""
+        """U-Net calls that one picture really takes, second pass included; most samplers: one a step."""
+        return max(self._first_calls + self._second_calls, 1)
+
+    @property
+    def _first_calls(self) -> int:
         steps = self.num_inference_steps
-        if self.strength is not None:
-            steps = min(int(steps * self.strength), steps)
-        if self.second_pass is not None:
-            steps += int(self.num_inference_steps * self.second_pass.strength)
-        return max(steps, 1)
+        first = steps if self.strength is None else min(int(steps * self.strength), steps)
+        return self.sampler.unet_calls(first, steps)
+
+    @property
+    def _second_calls(self) -> int:
+        steps = self.num_inference_steps
+        second = 0 if self.second_pass is None else int(steps * self.second_pass.strength)
+        return self.sampler.unet_calls(second, steps)
 
     @property
     def work(self) -> float:
         """Work of the job in row-step-megapixels, the unit of fairness and of the estimated time."""
         second = self.second_pass
-        first_steps = self.num_inference_steps
-        if self.strength is not None:
-            first_steps = int(first_steps * self.strength)
         megapixels = self.width * self.height / 1e6
-        step_megapixels = max(first_steps, 1) * megapixels
+        step_megapixels = max(self._first_calls, 1) * megapixels
         if second is not None:
-            step_megapixels += (
-                int(self.num_inference_steps * second.strength) * megapixels * second.scale**2
-            )
+            step_megapixels += self._second_calls * megapixels * second.scale**2
         controls = sum(control.end - control.start for control in self.controls)
         return self.rows * step_megapixels * (1 + CONTROL_COST * controls)
 
@@ -254,9 +280,9 @@ class EngineInfo:
             raise InvalidRequestError(
                 f"{self.model} has no sampler {request.sampler!r}. Choose one of: {known}."
             )
-        if request.sampler is Sampler.LCM and request.num_inference_steps > MAX_LCM_STEPS:
+        if request.sampler.is_distilled and request.num_inference_steps > MAX_LCM_STEPS:
             raise InvalidRequestError(
-                f"The sampler lcm runs at most {MAX_LCM_STEPS} steps, not "
+                f"The sampler {request.sampler} runs at most {MAX_LCM_STEPS} steps, not "
                 f"{request.num_inference_steps}. Use fewer (4 to 8 are usual) or another sampler."
             )
         for control in request.controls:

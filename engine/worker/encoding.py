@@ -146,7 +146,8 @@ def receipt(job: JobRun, info: EngineInfo) -> dict[str, Any]:
 
     `rows` of a picture is run-length coded: [[rows of the U-Net call, steps], ...]. So is `tokens`, the
     length of each row's text in that call (the conditional row's call, where there are two), and
-    `controls`, by kind the rows of the ControlNet's call, 0 where it did not guide the step.
+    `controls`, by kind the rows of the ControlNet's call, 0 where it did not guide the step. `stepped_by`
+    says which arithmetic took the sampler's steps, see `engine.worker.steps`.
     """
     return {
         "model": info.model,
@@ -161,6 +162,7 @@ def receipt(job: JobRun, info: EngineInfo) -> dict[str, Any]:
                 "rows": p.row_counts,
                 "tokens": p.token_counts,
                 "controls": p.control_counts,
+                "stepped_by": "scheduler" if p.table is None else "table",
             }
             for p in job.pictures
         ],

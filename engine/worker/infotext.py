@@ -48,12 +48,19 @@ _WORD_JOINER = "\\1\u2060"
 
 _NAMES: dict[Sampler, tuple[str, str | None]] = {
     Sampler.DDIM: ("DDIM", None),
+    Sampler.DDPM: ("DDPM", None),
     Sampler.EULER: ("Euler", None),
     Sampler.EULER_A: ("Euler a", None),
+    Sampler.HEUN: ("Heun", None),
     Sampler.DPMPP_2M: ("DPM++ 2M", None),
     Sampler.DPMPP_2M_KARRAS: ("DPM++ 2M", "Karras"),
+    Sampler.DPMPP_2M_SDE_KARRAS: ("DPM++ 2M SDE", "Karras"),
+    Sampler.DPMPP_2S: ("DPM++ 2S", None),
     Sampler.UNIPC: ("UniPC", None),
+    Sampler.DEIS: ("DEIS", None),
+    Sampler.PNDM: ("PLMS", None),
     Sampler.LCM: ("LCM", None),
+    Sampler.TCD: ("TCD", None),
 }
 
 

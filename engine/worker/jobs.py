@@ -16,7 +16,8 @@ from engine.worker import pixels
 from engine.worker.controls import ControlRun
 from engine.worker.denoise import Call
 from engine.worker.models import Model
-from engine.worker.samplers import make_scheduler, takes_generator
+from engine.worker.samplers import make_scheduler, remaining_timesteps, takes_generator
+from engine.worker.tables import Table, Tables
 from engine.worker.text import PromptEncoder, unread_warning
 
 
@@ -26,8 +27,11 @@ class PictureRun:
 
     Attributes:
         size: (width, height) in pixels; pictures of one size share a U-Net call.
+        scheduler: The picture's own; with a table one for asking, which nobody steps.
         timesteps: Those that are left to run at the start, CPU tensor (steps,).
-        latents: (1, C, H/8, W/8); replaced by each step, never changed in place.
+        latents: (1, C, H/8, W/8); replaced by each step, never changed in place. Float32 with a table.
+        table: What the sampler does at each step; None when `scheduler` does it.
+        history: What the sampler keeps of the steps before, (HISTORY, C, H/8, W/8); with a table only.
         step: Steps done of this pass.
         is_second_pass: True from the moment that the first pass was decoded.
         row_counts: Run-length list [rows of the U-Net call, steps] for the receipt.
@@ -43,7 +47,9 @@ class PictureRun:
     generator: Any
     scheduler: Any
     timesteps: Any
-    latents: Any
+    latents: Any = None
+    table: Table | None = None
+    history: Any = None
     step: int = 0
     is_second_pass: bool = False
     row_counts: list[list[int]] = field(default_factory=list)
@@ -67,6 +73,13 @@ class PictureRun:
         """True when no step is left."""
         return self.step >= len(self.timesteps)
 
+    def add_noise(self, clean: Any, noise: Any) -> Any:
+        """Returns clean latents with as much of the noise as the next step begins with."""
+        if self.table is None:
+            return self.scheduler.add_noise(clean, noise, self.timestep[None])
+        of_clean, of_noise = self.table.step(self.step).level
+        return of_clean * clean + of_noise * noise
+
     @property
     def active_controls(self) -> list[ControlRun]:
         """The ControlNets that guide the next step."""
@@ -89,6 +102,7 @@ class JobRun:
         prompt_embeds: (1, tokens, width).
         negative_embeds: The same for the negative prompt; None without guidance.
         maps: Of each of the request's controls its ControlNet and its map, as it was given.
+        tables: The samplers as tables; None to step each picture by its own scheduler.
         has_ended: Its last frame was sent; nothing may follow.
     """
 
@@ -98,6 +112,7 @@ class JobRun:
     negative_embeds: Any
     maps: Sequence[tuple[Control, Any, Image.Image]] = ()
     warnings: tuple[str, ...] = ()
+    tables: Tables | None = None
     pictures: list[PictureRun] = field(default_factory=list)
     started_at: float = field(default_factory=time.monotonic)
     preview_at: float = 0.0
@@ -136,6 +151,7 @@ def start_job(
     request: GenerationRequest,
     images: Mapping[str, bytes],
     nets: Mapping[str, Any],
+    tables: Tables | None = None,
 ) -> JobRun:
     """Encodes prompts and the picture to start from, and returns the job ready for its first step.
 
@@ -146,6 +162,7 @@ def start_job(
         request: What to make.
         images: Encoded pictures by sha256, all that the request refers to.
         nets: ControlNets by kind, all that the request asks for.
+        tables: The samplers as tables; None to step each picture by its own scheduler.
 
     Raises:
         InvalidRequestError: The request does not fit this model, or its picture cannot be read.
@@ -162,6 +179,7 @@ def start_job(
         None if negative is None else negative.embeds,
         [(c, nets[c.kind], _picture(images, c.image)) for c in request.controls],
         tuple(warnings),
+        tables,
     )
     size = (request.width, request.height)
     if request.init_image is None or request.strength is None:
@@ -224,21 +242,11 @@ def _count(counts: list[list[int]], value: int) -> None:
 
 def _from_noise(model: Model, job: JobRun, index: int) -> PictureRun:
     request = job.request
-    scheduler = make_scheduler(request.sampler, model.scheduler_config, request.num_inference_steps)
-    generator = torch.Generator().manual_seed(request.seed_of(index))
+    run = _begin(model, job, index, (request.width, request.height), None)
     factor = model.vae_scale_factor
     shape = (1, model.latent_channels, request.height // factor, request.width // factor)
-    noise = torch.randn(shape, generator=generator, dtype=model.dtype).to(model.device)
-    return PictureRun(
-        job=job,
-        index=index,
-        seed=request.seed_of(index),
-        size=(request.width, request.height),
-        generator=generator,
-        scheduler=scheduler,
-        timesteps=scheduler.timesteps,
-        latents=noise * scheduler.init_noise_sigma,
-    )
+    run.latents = _noise(model, run, shape) * run.scheduler.init_noise_sigma
+    return run
 
 
 def _from_picture(
@@ -250,28 +258,43 @@ def _from_picture(
     strength: float,
 ) -> PictureRun:
     """Returns an image-to-image run; with less than one step it is the picture through the VAE."""
+    steps = job.request.num_inference_steps
+    first = max(steps - min(int(steps * strength), steps), 0)
+    run = _begin(model, job, index, size, first)
+    if first == steps:
+        run.timesteps = run.timesteps[:0]
+        run.latents = posterior.mode() * model.scaling_factor
+    else:
+        # The order of random numbers is the stock pipeline's: posterior sample, then noise.
+        clean = model.scaling_factor * posterior.sample(run.generator)
+        run.latents = run.add_noise(clean, _noise(model, run, clean.shape))
+    return run
+
+
+def _begin(
+    model: Model, job: JobRun, index: int, size: tuple[int, int], first: int | None
+) -> PictureRun:
+    """Returns a picture, still without latents, at step `first` of its sampler."""
     request = job.request
     steps = request.num_inference_steps
-    scheduler = make_scheduler(request.sampler, model.scheduler_config, steps)
-    generator = torch.Generator().manual_seed(request.seed_of(index))
-    first = max(steps - min(int(steps * strength), steps), 0)
-    timesteps = scheduler.timesteps[first * scheduler.order :]
-    if len(timesteps) == 0:
-        latents = posterior.mode() * model.scaling_factor
+    table = None if job.tables is None else job.tables.find(request.sampler, steps, first)
+    if table is None:
+        scheduler = make_scheduler(request.sampler, model.scheduler_config, steps, first)
     else:
-        if hasattr(scheduler, "set_begin_index"):  # DDIM looks its place up by the timestep
-            scheduler.set_begin_index(first * scheduler.order)
-        # The order of random numbers is the stock pipeline's: posterior sample, then noise.
-        clean = model.scaling_factor * posterior.sample(generator)
-        noise = torch.randn(clean.shape, generator=generator, dtype=model.dtype).to(model.device)
-        latents = scheduler.add_noise(clean, noise, timesteps[:1])
+        scheduler = table.scheduler
     return PictureRun(
         job=job,
         index=index,
         seed=request.seed_of(index),
         size=size,
-        generator=generator,
+        generator=torch.Generator().manual_seed(request.seed_of(index)),
         scheduler=scheduler,
-        timesteps=timesteps,
-        latents=latents,
+        timesteps=remaining_timesteps(scheduler, first),
+        table=table,
     )
+
+
+def _noise(model: Model, run: PictureRun, shape: Any) -> Any:
+    """Draws noise; for half precision the CPU draws the same numbers and rounds them."""
+    dtype = model.dtype if run.table is None else torch.float32
+    return torch.randn(shape, generator=run.generator, dtype=dtype).to(model.device)

@@ -20,12 +20,13 @@ from engine.errors import (
 )
 from engine.protocol import Frame
 from engine.types import EngineInfo, GenerationRequest
-from engine.worker import machine, pixels, previews
+from engine.worker import machine, pixels, previews, steps
 from engine.worker.arrivals import Arrival, Arrivals
 from engine.worker.denoise import Predictor, RowError, Rows, is_device_lost, is_out_of_memory
 from engine.worker.encoding import Encoder, Send, failure
 from engine.worker.jobs import JobRun, PictureRun, start_job, start_second_pass
 from engine.worker.models import Model
+from engine.worker.tables import Tables
 from engine.worker.text import PromptEncoder
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class RowLoop:
         preview_interval_s: float,
         control_sources: Mapping[str, str],
         control_bytes: int,
+        has_tables: bool = True,
     ) -> None:
         """Prepares an empty loop.
 
@@ -60,6 +62,8 @@ class RowLoop:
             preview_interval_s: Shortest time between two previews of a job.
             control_sources: ControlNets by kind: folder or hub id.
             control_bytes: ControlNets that stay loaded while nobody needs them.
+            has_tables: Step all pictures at once by tables. Without, each is stepped by its own
+                scheduler: a job alone then equals the stock pipeline to the bit.
         """
         self.encoder = Encoder(send, info)
         self._model = model
@@ -77,6 +81,7 @@ class RowLoop:
         self._prompts = PromptEncoder(model.tokenizer, model.text_encoder)
         self._colours = previews.fit_colours(model)
         self._predictor = Predictor(model.unet)
+        self._tables = Tables(model.scheduler_config) if has_tables else None
         self._pace = machine.Pace(model.device)
         self._running: list[PictureRun] = []
         self._decoding: deque[PictureRun] = deque()
@@ -131,7 +136,7 @@ class RowLoop:
         for batch in self._batches():
             guided = [picture for picture in batch if picture.job.is_guided]
             rows = guided + batch  # unconditional rows first, as in the stock pipelines
-            inputs = {p: p.scheduler.scale_model_input(p.latents, p.timestep) for p in batch}
+            inputs = steps.model_inputs(batch, self._model.dtype)
             embeds = [p.job.negative_embeds for p in guided] + [p.job.prompt_embeds for p in batch]
             timesteps = torch.stack([p.timestep.float() for p in rows])
             try:
@@ -146,20 +151,15 @@ class RowLoop:
             except RowError as error:
                 self._fail(rows[error.row].job, error.cause)
                 continue  # nobody's state has changed: the others take this step at the next tick
-            unconditional = dict(zip(guided, output.split(1), strict=False))
+            outputs = steps.guide(batch, output)
             guesses: dict[JobRun, list[Any]] = {p.job: [] for p in batch if p.job.wants_preview}
-            for row, p in enumerate(batch, start=len(guided)):
-                eps = output[row : row + 1]
-                if p in unconditional:
-                    eps = unconditional[p] + p.job.guidance_scale * (eps - unconditional[p])
+            for p in batch:
                 if p.job in guesses:
-                    guess = previews.guess_denoised(p.scheduler, p.timestep, inputs[p], eps)
+                    guess = previews.guess_denoised(p.scheduler, p.timestep, inputs[p], outputs[p])
                     guesses[p.job].append(guess)
-                p.latents = p.scheduler.step(
-                    eps, p.timestep, p.latents, return_dict=False, **p.step_options
-                )[0]
-                p.step += 1
-                p.count_step(calls[row])
+            steps.advance(batch, outputs)
+            for p, call in zip(batch, calls[len(guided) :], strict=True):
+                p.count_step(call)
             self._pace.wait()
             self._report(batch, len(rows), guesses)
         self._running = [p for p in self._running if not self._leaves(p)]
@@ -283,7 +283,13 @@ class RowLoop:
             try:
                 nets = arrival.loaded_nets()
                 job = start_job(
-                    self._model, self._prompts, job_id, arrival.request, arrival.images, nets
+                    self._model,
+                    self._prompts,
+                    job_id,
+                    arrival.request,
+                    arrival.images,
+                    nets,
+                    self._tables,
                 )
             except Exception as error:
                 self._arrivals.release(arrival)

@@ -57,7 +57,8 @@ def decode(model: Model, latents: Any) -> Any:
     """
     if not torch.isfinite(latents).all():
         raise BrokenPictureError("The model gave numbers that are no picture. Try another seed.")
-    pixels = model.vae.decode(latents / model.scaling_factor, return_dict=False)[0]
+    latents = latents / model.scaling_factor
+    pixels = model.vae.decode(latents.to(model.dtype), return_dict=False)[0]
     if model.dtype != torch.float32 and not torch.isfinite(pixels).all():
         pixels = _decode_in_float32(model, latents)
     if not torch.isfinite(pixels).all():
@@ -68,7 +69,7 @@ def decode(model: Model, latents: Any) -> Any:
 def _decode_in_float32(model: Model, latents: Any) -> Any:
     model.vae.to(torch.float32)
     try:
-        return model.vae.decode(latents.float() / model.scaling_factor, return_dict=False)[0]
+        return model.vae.decode(latents.float(), return_dict=False)[0]
     finally:
         model.vae.to(model.dtype)
 

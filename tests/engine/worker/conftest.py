@@ -52,10 +52,13 @@ def tiny_pooling(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sd15(tiny_sd15: Path) -> LocalEngine:
-    """Returns a running loop with the SD 1.5 shaped model; tests share it and use own job ids."""
+    """Returns a loop with the SD 1.5 shaped model and the schedulers themselves, as the stock pipelines.
+
+    Tests share it and use own job ids.
+    """
     from tests.engine.worker.local import LocalEngine
 
-    return LocalEngine(tiny_sd15)
+    return LocalEngine(tiny_sd15, has_tables=False)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +66,7 @@ def sd2(tiny_sd2: Path) -> LocalEngine:
     """Returns a running loop with the SD 2 shaped model."""
     from tests.engine.worker.local import LocalEngine
 
-    return LocalEngine(tiny_sd2)
+    return LocalEngine(tiny_sd2, has_tables=False)
 
 
 @pytest.fixture(scope="session")

@@ -14,14 +14,20 @@ import torch
 from diffusers import (
     ControlNetModel,
     DDIMScheduler,
+    DDPMScheduler,
+    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
     LCMScheduler,
+    PNDMScheduler,
     StableDiffusionControlNetImg2ImgPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
+    TCDScheduler,
     UniPCMultistepScheduler,
 )
 from PIL import Image
@@ -37,12 +43,22 @@ from engine.worker.models import Model, load_model
 
 STOCK_SCHEDULERS: dict[Sampler, tuple[Any, dict[str, Any]]] = {
     Sampler.DDIM: (DDIMScheduler, {"clip_sample": False}),
+    Sampler.DDPM: (DDPMScheduler, {"clip_sample": False}),
     Sampler.EULER: (EulerDiscreteScheduler, {}),
     Sampler.EULER_A: (EulerAncestralDiscreteScheduler, {}),
+    Sampler.HEUN: (HeunDiscreteScheduler, {}),
     Sampler.DPMPP_2M: (DPMSolverMultistepScheduler, {}),
     Sampler.DPMPP_2M_KARRAS: (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+    Sampler.DPMPP_2M_SDE_KARRAS: (
+        DPMSolverMultistepScheduler,
+        {"use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++"},
+    ),
+    Sampler.DPMPP_2S: (DPMSolverSinglestepScheduler, {"lower_order_final": True}),
     Sampler.UNIPC: (UniPCMultistepScheduler, {}),
+    Sampler.DEIS: (DEISMultistepScheduler, {}),
+    Sampler.PNDM: (PNDMScheduler, {"skip_prk_steps": True}),
     Sampler.LCM: (LCMScheduler, {}),
+    Sampler.TCD: (TCDScheduler, {}),
 }
 
 
@@ -69,7 +85,9 @@ class WatchedUNet(torch.nn.Module):
 class LocalEngine:
     """A loaded model and its loop; frames that it sends are kept in `frames`."""
 
-    def __init__(self, folder: Path, *, row_limit: int = 64, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, *, row_limit: int = 64, has_tables: bool = True, **settings: Any
+    ) -> None:
         values = {"model": str(folder), "device": "cpu", "preview_interval_s": 1e6, **settings}
         engine_settings = EngineSettings(**values)
         model = load_model(engine_settings, lambda stage, fraction: None)
@@ -97,6 +115,7 @@ class LocalEngine:
             preview_interval_s=values["preview_interval_s"],
             control_sources=sources,
             control_bytes=engine_settings.controlnet_memory_mb << 20,
+            has_tables=has_tables,
         )
 
     def _keep(self, kind: str, fields: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
@@ -243,6 +262,9 @@ class Stock:
                 torch.Generator().manual_seed(request.seed_of(k)) for k in range(request.num_images)
             ],
         }
+        if request.sampler is Sampler.TCD:
+            # The scheduler's own; the pipelines' 0 would take the noise out of TCD.
+            call["eta"] = 0.3
         if image is None or request.controls:
             call |= {"width": request.width, "height": request.height}
         if image is not None:

@@ -15,7 +15,7 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from cogs import _actions, _errors
+from cogs import _actions, _errors, _forms, _settings, _sharing
 from cogs._board import Board, Pace
 from cogs._buttons import JobButton
 from cogs._delivery import Delivery, Patience
@@ -26,7 +26,15 @@ from engine.settings import Settings
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = ("cogs.imagine", "cogs.history", "cogs.queue", "cogs.help")
+EXTENSIONS = (
+    "cogs.imagine",
+    "cogs.history",
+    "cogs.queue",
+    "cogs.settings",
+    "cogs.help",
+)
+ACTIONS = _actions.ACTIONS | _settings.ACTIONS | _sharing.ACTIONS
+FORMS = _settings.FORMS
 
 _SYNC_AT_START_S = 5.0
 _MAX_RATELIMIT_TIMEOUT_S = 60.0  # a longer sleep inside discord.py would hide what is going on
@@ -104,7 +112,7 @@ class EaselBot(commands.AutoShardedBot):
 
     async def setup_hook(self) -> None:
         """Loads the commands and buttons, and tells Discord about commands that changed."""
-        JobButton.actions = _actions.ACTIONS
+        JobButton.actions = ACTIONS
         self.add_dynamic_items(JobButton)
         for extension in EXTENSIONS:
             await self.load_extension(extension)
@@ -124,6 +132,10 @@ class EaselBot(commands.AutoShardedBot):
             group.create_task(self.desk.board.run(), name="status lines")
             group.create_task(self._delivery.run(), name="deliveries")
             group.create_task(self._sync_later(), name="commands")
+
+    async def on_interaction(self, interaction: discord.Interaction, /) -> None:
+        """Takes forms; discord.py itself takes commands and buttons."""
+        await _forms.submitted(interaction, FORMS)
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Does nothing: there are no commands by message."""

@@ -1,8 +1,9 @@
 """The buttons below results and status lines, which work for months and over restarts.
 
 A button is its `custom_id`, `easel:<job id>:<action>:<n>`, and nothing in memory: the row of the job
-decides what a press does. `n` is for actions on one of several pictures. What a press does stands in
-`_actions`.
+decides what a press does. `n` is for actions on one of several pictures; buttons of lists have what
+the list holds behind it (`<n>:<rest>`), and those that are about the presser have `MINE` for a job.
+What a press does stands in `_actions` and the other tables that `_bot` puts together.
 """
 
 from __future__ import annotations
@@ -24,8 +25,18 @@ DELETE = "delete"
 CANCEL = "cancel"
 RETRY = "retry"
 OLDER = "older"
+STAR = "star"
+TO_DM = "dm"
+PUBLISH = "publish"
+SETTINGS = "settings"
+RESET = "reset"
+ERASE = "erase"
+EXPORT = "export"
 
-RESULT_ACTIONS = (REROLL, INFO, DELETE)
+MINE = "me"
+
+RESULT_ACTIONS = (REROLL, INFO, STAR, TO_DM, DELETE)
+PRIVATE_RESULT_ACTIONS = (REROLL, INFO, STAR, TO_DM, PUBLISH, DELETE)
 FAILURE_ACTIONS = (RETRY,)
 
 UNKNOWN_BUTTON = (
@@ -33,10 +44,33 @@ UNKNOWN_BUTTON = (
     "use the command instead."
 )
 
-_PARTS = re.compile(rf"{PREFIX}:([a-z0-9]{{1,32}}):([a-z_]{{1,20}}):(\d{{1,3}})")
-_LABELS = {REROLL: "Reroll", INFO: "Info", DELETE: "Delete", RETRY: "Try again", OLDER: "Older"}
-_EMOJI = {REROLL: "\N{ANTICLOCKWISE DOWNWARDS AND UPWARDS OPEN CIRCLE ARROWS}", INFO: None}
-_STYLES = {DELETE: discord.ButtonStyle.danger, RETRY: discord.ButtonStyle.primary}
+_PARTS = re.compile(
+    rf"{PREFIX}:([a-z0-9]{{1,32}}):([a-z_]{{1,20}}):(\d{{1,3}})(?::(.{{1,70}}))?", re.DOTALL
+)
+_LABELS = {
+    REROLL: "Reroll",
+    INFO: "Info",
+    DELETE: "Delete",
+    RETRY: "Try again",
+    OLDER: "Older",
+    STAR: "Star",
+    TO_DM: "Send to DM",
+    PUBLISH: "Publish",
+    SETTINGS: "Change",
+    RESET: "Reset",
+    ERASE: "Delete everything",
+    EXPORT: "Next part",
+}
+_EMOJI = {
+    REROLL: "\N{ANTICLOCKWISE DOWNWARDS AND UPWARDS OPEN CIRCLE ARROWS}",
+    STAR: "\N{WHITE MEDIUM STAR}",
+}
+_STYLES = {
+    DELETE: discord.ButtonStyle.danger,
+    ERASE: discord.ButtonStyle.danger,
+    RETRY: discord.ButtonStyle.primary,
+    SETTINGS: discord.ButtonStyle.primary,
+}
 
 Action = Callable[[discord.Interaction, "Press"], Awaitable[None]]
 
@@ -48,17 +82,19 @@ class Press:
     job_id: str
     action: str
     index: int = 0
+    rest: str = ""
 
     @property
     def custom_id(self) -> str:
-        """The text that Discord keeps for us."""
-        return f"{PREFIX}:{self.job_id}:{self.action}:{self.index}"
+        """The text that Discord keeps for us; at most 100 characters."""
+        rest = f":{self.rest}" if self.rest else ""
+        return f"{PREFIX}:{self.job_id}:{self.action}:{self.index}{rest}"
 
 
 def parse(custom_id: str) -> Press | None:
     """Returns what the button says, or None when it is none of ours."""
     match = _PARTS.fullmatch(custom_id)
-    return Press(match[1], match[2], int(match[3])) if match else None
+    return Press(match[1], match[2], int(match[3]), match[4] or "") if match else None
 
 
 class JobButton(
@@ -67,7 +103,7 @@ class JobButton(
 ):
     """Any button of ours; the template is wide so that unknown ones get an answer, too."""
 
-    actions: ClassVar[Mapping[str, Action]] = {}  # `_actions.ACTIONS`, set by the bot
+    actions: ClassVar[Mapping[str, Action]] = {}  # set by the bot
 
     def __init__(self, button: discord.ui.Button[discord.ui.View]) -> None:
         """Wraps the button that carries the `custom_id`."""
@@ -109,9 +145,10 @@ def button(press: Press, label: str | None = None) -> JobButton:
     )
 
 
-def result_view(job_id: str) -> discord.ui.View:
-    """Returns the buttons below a finished picture."""
-    return _view(*(button(Press(job_id, action)) for action in RESULT_ACTIONS))
+def result_view(job_id: str, *, can_publish: bool = False) -> discord.ui.View:
+    """Returns the buttons below a finished picture; a private one can be published."""
+    actions = PRIVATE_RESULT_ACTIONS if can_publish else RESULT_ACTIONS
+    return _view(*(button(Press(job_id, action)) for action in actions))
 
 
 def failure_view(job_id: str) -> discord.ui.View:
@@ -124,9 +161,19 @@ def status_view(job_id: str, label: str) -> discord.ui.View:
     return _view(button(Press(job_id, CANCEL), label))
 
 
-def older_view(job_id: str) -> discord.ui.View:
+def older_view(job_id: str, index: int = 0, rest: str = "") -> discord.ui.View:
     """Returns the button that leads from the last job of a page to the next page."""
-    return _view(button(Press(job_id, OLDER)))
+    return _view(button(Press(job_id, OLDER, index, rest)))
+
+
+def settings_view() -> discord.ui.View:
+    """Returns the buttons below a person's defaults."""
+    return _view(button(Press(MINE, SETTINGS)), button(Press(MINE, RESET)))
+
+
+def view_of(*presses: Press) -> discord.ui.View:
+    """Returns the buttons for the presses, with the labels of their actions."""
+    return _view(*(button(press) for press in presses))
 
 
 def carries(message: discord.Message, job_id: str, actions: tuple[str, ...]) -> bool:

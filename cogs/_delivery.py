@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import discord
 
-from cogs import _buttons, _errors, _parcel
+from cogs import _buttons, _errors, _parcel, _sharing
 from cogs._board import Board
 from cogs._desk import Parts
 from cogs._parcel import Parcel
@@ -129,6 +129,24 @@ class Delivery:
         # The status line's id may be newer than the event.
         fresh = await self._parts.jobs.get(job.id)
         await self._board.remove(fresh, keep_message=sent is not None and sent.is_status_line)
+        await self._copy(fresh)
+
+    async def _copy(self, job: Job) -> None:
+        """Sends the owner a copy by DM, when that is wanted; the result is delivered without it."""
+        wanted = self._parts.people.preferences(job.owner_id).dm_copies
+        is_there = job.result_channel_id not in (None, job.submission.destination.channel_id)
+        is_dm = job.submission.destination.guild_id is None or is_there
+        if job.state is not JobState.RENDERED or is_dm or not wanted:
+            return
+        try:
+            generation = await self._parts.history.get(job.id)
+            nonce = f"{job.id}:d"
+            async with self._sending, asyncio.timeout(_ATTEMPT_S):
+                await _sharing.send_copy(
+                    self._client, self._parts, generation, job.owner_id, nonce=nonce
+                )
+        except (*_TRANSIENT, discord.HTTPException, RequestError) as error:
+            log.info("Job %s: no copy by DM: %r", job.id, error)
 
     async def _pack(self, job: Job) -> Parcel | None:
         if job.state is not JobState.RENDERED:

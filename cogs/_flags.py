@@ -46,10 +46,10 @@ _START = re.compile(
 )
 
 
-def read(options: Options, *, private: bool = False) -> tuple[Options, bool]:
+def read(options: Options, *, private: bool | None = None) -> tuple[Options, bool | None]:
     """Returns the options with those that stand in the prompt, and whether the result is private.
 
-    An option that was given beside the prompt wins over a flag.
+    None is "not said". An option that was given beside the prompt wins over a flag.
 
     Raises:
         InvalidRequestError: There is no such flag, or its value is missing.
@@ -74,7 +74,9 @@ def read(options: Options, *, private: bool = False) -> tuple[Options, bool]:
             )
         found[flag.field] = value
         words.append(rest)
-    private = private or bool(found.pop("private", False))
+    flag_private = bool(found.pop("private", False))
+    if private is None and flag_private:
+        private = True
     changes = {f: value for f, value in found.items() if getattr(options, f) is None}
     prompt = " ".join(" ".join(words).split())
     return dataclasses.replace(options, prompt=prompt, **changes), private

@@ -50,6 +50,12 @@ class Parcel:
         return f"{self.job.id}:{self.purpose}"
 
     @property
+    def can_publish(self) -> bool:
+        """True when the result is private and there is a channel to publish it in."""
+        destination = self.job.submission.destination
+        return destination.private and destination.guild_id is not None
+
+    @property
     def actions(self) -> tuple[str, ...]:
         """The buttons that this message has and the status line has not."""
         return _buttons.RESULT_ACTIONS if self.purpose == RESULT else _buttons.FAILURE_ACTIONS
@@ -64,7 +70,7 @@ class Parcel:
     def view(self) -> discord.ui.View:
         """Returns new buttons; a view belongs to one send."""
         if self.purpose == RESULT:
-            return _buttons.result_view(self.job.id)
+            return _buttons.result_view(self.job.id, can_publish=self.can_publish)
         return _buttons.failure_view(self.job.id)
 
     def mentions(self) -> discord.AllowedMentions:
@@ -121,6 +127,24 @@ async def files_of(
 def result(job: Job, generation: Generation, usage: Usage | None) -> Parcel:
     """Returns the message with the finished pictures."""
     return Parcel(job, RESULT, _result_text(job, generation, usage), generation.pictures)
+
+
+def caption(generation: Generation, *, owner_id: int | None = None) -> str:
+    """Returns the text for a copy of a result: the prompt, the owner if given, the seed."""
+    facts = [] if owner_id is None else [f"<@{owner_id}>"]
+    facts.append(_seeds(generation.seeds))
+    return f"**{_text.shown(generation.request.prompt, _TITLE)}** — {' · '.join(facts)}"
+
+
+def link(generation: Generation) -> str | None:
+    """Returns the address of the message that shows the result, unless only its owner sees it."""
+    destination = generation.submission.destination
+    if generation.message_id is None or destination.private:
+        return None
+    channel_id = generation.channel_id or destination.channel_id
+    is_elsewhere = channel_id != destination.channel_id  # in a DM
+    place = "@me" if is_elsewhere or destination.guild_id is None else destination.guild_id
+    return f"https://discord.com/channels/{place}/{channel_id}/{generation.message_id}"
 
 
 def failure(job: Job) -> Parcel:

@@ -8,7 +8,7 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _flags, _options, _text
+from cogs import _defaults, _flags, _options, _text
 from cogs._desk import Desk
 from cogs._options import ASPECTS, Options, Quality
 from cogs._orders import Order
@@ -68,7 +68,7 @@ class Imagine(commands.Cog):
         guidance: Range[float, 0.0, MAX_GUIDANCE_SCALE] | None = None,
         sampler: str | None = None,
         quality: str | None = None,
-        private: bool = False,
+        private: bool | None = None,
         spoiler: bool = False,
     ) -> None:
         """Checks the options, stores the job and shows its status line."""
@@ -86,7 +86,10 @@ class Imagine(commands.Cog):
             sampler=sampler,
             quality=quality,
         )
-        options, is_private = _flags.read(options, private=bool(private))
+        options, said_private = _flags.read(options, private=private)
+        options, is_private = _defaults.fill(
+            options, said_private, self._desk.parts.people.preferences(interaction.user.id)
+        )
         request = _options.request_from(
             options,
             self._desk.info(),

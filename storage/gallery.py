@@ -175,6 +175,17 @@ class Gallery:
         )
         return {str(row["id"]) for row in rows}
 
+    async def published(
+        self, generation_id: str, *, guild_id: int, channel_id: int, message_id: int
+    ) -> None:
+        """Notes that a private result is now a public message."""
+        async with self._db.transaction() as tx:
+            await tx.rows(
+                "UPDATE jobs SET private = 0, guild_id = ?, channel_id = ?,"
+                " result_channel_id = ?, result_message_id = ? WHERE id = ?",
+                (guild_id, channel_id, channel_id, message_id, generation_id),
+            )
+
     async def family(self, generation_id: str, *, limit: int) -> tuple[list[Relative], bool]:
         """Returns a picture's family as a tree in reading order, and whether some are left out.
 

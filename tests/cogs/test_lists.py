@@ -71,7 +71,7 @@ async def test_history_show_has_picture_parameters_and_buttons(world: World) -> 
     assert answer.ephemeral
     assert answer.response is not None
     assert answer.response.attachments[0].is_spoiler()
-    assert labels(answer.response) == ["Reroll", "Info", "Delete"]
+    assert labels(answer.response) == ["Reroll", "Info", "Star", "Send to DM", "Delete"]
     assert "seed:9" in (answer.response.embeds[0].description or "")
     assert await world.ben.autocomplete(world.channel, "history show", "picture", "") == []
 

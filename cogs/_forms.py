@@ -1,0 +1,69 @@
+"""Forms (modals) that work after a restart: what was sent decides, nothing waits in memory for it.
+
+discord.py keeps every modal it sends and calls the object back. These are stopped before they are
+sent, so that it keeps nothing; `submitted` finds the form by its `custom_id`, which is a `Press`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import discord
+
+from cogs import _buttons, _errors
+from cogs._buttons import Action, Press
+
+UNKNOWN_FORM = "I do not know this form any more. Open it again."
+
+
+async def send(
+    interaction: discord.Interaction, press: Press, title: str, *fields: discord.ui.Label[Any]
+) -> None:
+    """Opens a form with up to five fields; `press.action` names who takes it, see `submitted`."""
+    modal = discord.ui.Modal(title=title, custom_id=press.custom_id)
+    for field in fields:
+        modal.add_item(field)
+    modal.stop()
+    await interaction.response.send_modal(modal)
+
+
+async def submitted(interaction: discord.Interaction[Any], forms: Mapping[str, Action]) -> None:
+    """Gives a form to its action; every error becomes words. Does nothing for other interactions."""
+    if interaction.type is not discord.InteractionType.modal_submit:
+        return
+    try:
+        press = _buttons.parse(str(_data(interaction).get("custom_id")))
+        action = forms.get(press.action) if press is not None else None
+        if press is None or action is None:
+            await _errors.say(interaction, UNKNOWN_FORM)
+        else:
+            await action(interaction, press)
+    except Exception as error:  # the top of every form
+        await _errors.refuse(interaction, error)
+
+
+def values(interaction: discord.Interaction) -> dict[str, Any]:
+    """Returns what was entered by the fields' `custom_id`: text, one choice, a list, True or False.
+
+    A select that takes one value gives a list of at most one.
+    """
+    return {
+        field["custom_id"]: field.get("value", field.get("values"))
+        for field in _fields(_data(interaction).get("components", []))
+    }
+
+
+def _fields(components: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for component in components:
+        inner = component.get("components", [])
+        if "component" in component:
+            inner = [component["component"]]
+        if inner:
+            yield from _fields(inner)
+        elif "custom_id" in component:
+            yield component
+
+
+def _data(interaction: discord.Interaction) -> Mapping[str, Any]:
+    return interaction.data or {}

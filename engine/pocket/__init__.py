@@ -12,3 +12,6 @@ MODEL_DIR = Path(__file__).parent / "model"
 
 CONTROLNETS_DIR = Path(__file__).parent / "controlnets"
 """Its ControlNets, one diffusers folder for each kind."""
+
+POSE_DETECTOR_DIR = Path(__file__).parent / "detectors" / "pose"
+"""Its pose detector, a ViTPose as transformers saves it."""

@@ -27,6 +27,10 @@ SD15_CONTROLNETS = {
     "depth": "lllyasviel/control_v11f1p_sd15_depth",
     "segmentation": "lllyasviel/control_v11p_sd15_seg",
 }
+_NOT_FOUR_CHANNELS = (
+    "an inpainting or editing model (its U-Net reads more than the 4 latent channels; others inpaint "
+    "too)"
+)
 MAX_HEADER_BYTES = 100 << 20  # the limit of the safetensors library itself
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
@@ -122,7 +126,7 @@ def read_folder(folder: Path, name: str | None = None) -> ModelCard:
     if "text_encoder_2" in index or unet.get("addition_embed_type") == "text_time":
         raise _wrong_family(name, "an SDXL model")
     if unet.get("in_channels", 4) != vae.get("latent_channels", 4):
-        raise _wrong_family(name, "an inpainting or editing model")
+        raise _wrong_family(name, _NOT_FOUR_CHANNELS)
     is_sd2 = bool(unet.get("use_linear_projection")) or unet.get("cross_attention_dim") == 1024
     factor = 2 ** (len(vae.get("block_out_channels", "1248")) - 1)
     halvings = len(unet.get("block_out_channels", "1248")) - 1
@@ -144,7 +148,7 @@ def read_checkpoint(path: Path) -> ModelCard:
     if any(key.startswith("conditioner.") for key in header):
         raise _wrong_family(path.name, "an SDXL model")
     if first["shape"][1] != 4:
-        raise _wrong_family(path.name, "an inpainting or editing model")
+        raise _wrong_family(path.name, _NOT_FOUR_CHANNELS)
     is_sd2 = any(key.startswith("cond_stage_model.model.") for key in header)
     # A checkpoint does not say its training size: SD 2 is 768 with v-prediction, 512 without, and
     # the header cannot tell these apart. 768 is what people mean by SD 2.

@@ -130,6 +130,8 @@ class GenerationRequest:
         init_image: sha256 (hex) of the encoded picture to start from; None for text-to-image.
         strength: 0 keeps the picture, 1 ignores it; only with `init_image`.
         second_pass: Larger second pass, or None.
+        mask_image: sha256 (hex) of a picture that is white where `init_image` is made anew and black
+            where it is kept; None to change all of it.
         controls: ControlNets, at most `MAX_CONTROLS`, each kind once.
     """
 
@@ -146,6 +148,7 @@ class GenerationRequest:
     init_image: str | None = None
     strength: float | None = None
     second_pass: SecondPass | None = None
+    mask_image: str | None = None
     controls: tuple[Control, ...] = ()
 
     def __post_init__(self) -> None:
@@ -171,6 +174,8 @@ class GenerationRequest:
             raise InvalidRequestError("Strength goes with a picture to start from. Give both.")
         if self.strength is not None:
             _check_number("strength", self.strength, 0, 1)
+        if self.mask_image is not None and self.init_image is None:
+            raise InvalidRequestError("A mask goes with a picture to start from. Give both.")
         kinds = [control.kind for control in self.controls]
         if len(kinds) > MAX_CONTROLS or len(set(kinds)) < len(kinds):
             raise InvalidRequestError(
@@ -181,8 +186,8 @@ class GenerationRequest:
     @property
     def images(self) -> tuple[str, ...]:
         """sha256 of every picture that the request refers to, each once."""
-        init = () if self.init_image is None else (self.init_image,)
-        return tuple(dict.fromkeys([*init, *(control.image for control in self.controls)]))
+        named = [self.init_image, self.mask_image, *(control.image for control in self.controls)]
+        return tuple(dict.fromkeys(sha256 for sha256 in named if sha256 is not None))
 
     def seed_of(self, index: int) -> int:
         """Returns the seed of picture `index` (0-based)."""

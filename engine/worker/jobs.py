@@ -15,6 +15,7 @@ from engine.types import Control, GenerationRequest
 from engine.worker import pixels
 from engine.worker.controls import ControlRun
 from engine.worker.denoise import Call
+from engine.worker.inpaint import Repaint, latent_mask, noise_levels
 from engine.worker.models import Model
 from engine.worker.samplers import make_scheduler, remaining_timesteps, takes_generator
 from engine.worker.tables import Table, Tables
@@ -38,6 +39,7 @@ class PictureRun:
         token_counts: The same of the tokens of each row's text in that call.
         control_counts: The same, by kind, of the rows of the ControlNet calls that guided it.
         controls: The ControlNets that guide it, each in its window of the steps.
+        repaint: What is put back after each step; None without a mask.
     """
 
     job: JobRun
@@ -56,6 +58,7 @@ class PictureRun:
     token_counts: list[list[int]] = field(default_factory=list)
     control_counts: dict[str, list[list[int]]] = field(default_factory=dict)
     controls: Sequence[ControlRun] = ()
+    repaint: Repaint | None = None
     step_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,8 +88,10 @@ class PictureRun:
         """The ControlNets that guide the next step."""
         return [run for run in self.controls if run.is_active(self.step, len(self.timesteps))]
 
-    def count_step(self, call: Call) -> None:
-        """Notes for the receipt in what U-Net and ControlNet calls one more step ran."""
+    def end_step(self, call: Call) -> None:
+        """Puts back what the mask keeps, and notes for the receipt in what calls the step ran."""
+        if self.repaint is not None:
+            self.latents = self.repaint.blend(self.latents, self.step - 1)
         _count(self.row_counts, call.rows)
         _count(self.token_counts, call.tokens)
         for control in self.job.request.controls:
@@ -101,6 +106,7 @@ class JobRun:
     Attributes:
         prompt_embeds: (1, tokens, width).
         negative_embeds: The same for the negative prompt; None without guidance.
+        mask: The request's mask, as it was given; None without one.
         maps: Of each of the request's controls its ControlNet and its map, as it was given.
         tables: The samplers as tables; None to step each picture by its own scheduler.
         has_ended: Its last frame was sent; nothing may follow.
@@ -110,6 +116,7 @@ class JobRun:
     request: GenerationRequest
     prompt_embeds: Any
     negative_embeds: Any
+    mask: Image.Image | None = None
     maps: Sequence[tuple[Control, Any, Image.Image]] = ()
     warnings: tuple[str, ...] = ()
     tables: Tables | None = None
@@ -177,6 +184,7 @@ def start_job(
         request,
         prompt.embeds,
         None if negative is None else negative.embeds,
+        None if request.mask_image is None else _picture(images, request.mask_image),
         [(c, nets[c.kind], _picture(images, c.image)) for c in request.controls],
         tuple(warnings),
         tables,
@@ -257,7 +265,10 @@ def _from_picture(
     posterior: Any,
     strength: float,
 ) -> PictureRun:
-    """Returns an image-to-image run; with less than one step it is the picture through the VAE."""
+    """Returns an image-to-image or inpainting run.
+
+    With less than one step it is the picture through the VAE.
+    """
     steps = job.request.num_inference_steps
     first = max(steps - min(int(steps * strength), steps), 0)
     run = _begin(model, job, index, size, first)
@@ -265,9 +276,19 @@ def _from_picture(
         run.timesteps = run.timesteps[:0]
         run.latents = posterior.mode() * model.scaling_factor
     else:
-        # The order of random numbers is the stock pipeline's: posterior sample, then noise.
+        # The order of random numbers is the stock pipeline's: posterior sample, then noise; when
+        # inpainting also the masked picture's posterior sample, which a 4-channel U-Net never reads.
         clean = model.scaling_factor * posterior.sample(run.generator)
-        run.latents = run.add_noise(clean, _noise(model, run, clean.shape))
+        if job.mask is not None:  # as in stock: convolutions round by the order in memory
+            clean = clean.contiguous()
+        noise = _noise(model, run, clean.shape)
+        run.latents = run.add_noise(clean, noise)
+        if job.mask is not None:
+            torch.randn(clean.shape, generator=run.generator, dtype=model.dtype)
+            levels = noise_levels(run.scheduler, run.timesteps, noise.dtype)
+            run.repaint = Repaint(latent_mask(model, job.mask, size), clean, noise, levels)
+            if strength == 1:
+                run.latents = noise * run.scheduler.init_noise_sigma
     return run
 
 

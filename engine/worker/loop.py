@@ -159,7 +159,7 @@ class RowLoop:
                     guesses[p.job].append(guess)
             steps.advance(batch, outputs)
             for p, call in zip(batch, calls[len(guided) :], strict=True):
-                p.count_step(call)
+                p.end_step(call)
             self._pace.wait()
             self._report(batch, len(rows), guesses)
         self._running = [p for p in self._running if not self._leaves(p)]

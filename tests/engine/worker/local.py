@@ -26,6 +26,7 @@ from diffusers import (
     StableDiffusionControlNetImg2ImgPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     TCDScheduler,
     UniPCMultistepScheduler,
@@ -140,6 +141,7 @@ class LocalEngine:
         job_id: str,
         image: Image.Image | None = None,
         controls: Sequence[tuple[Image.Image, Control]] = (),
+        mask: Image.Image | None = None,
         **changes: Any,
     ) -> None:
         """Hands a job to the loop; the controls' `image` is filled in."""
@@ -153,6 +155,8 @@ class LocalEngine:
 
         if image is not None:
             changes["init_image"] = keep(image)
+        if mask is not None:
+            changes["mask_image"] = keep(mask)
         filled = [dataclasses.replace(control, image=keep(map_)) for map_, control in controls]
         request = self.request(controls=tuple(filled), **changes)
         fields = {"job_id": job_id, "request": protocol.pack(request), "images": list(blobs)}
@@ -210,6 +214,10 @@ class Stock:
             **self.txt2img.components, requires_safety_checker=False
         )
         self.img2img.set_progress_bar_config(disable=True)
+        self.inpaint = StableDiffusionInpaintPipeline(
+            **self.txt2img.components, requires_safety_checker=False
+        )
+        self.inpaint.set_progress_bar_config(disable=True)
         self.config = self.txt2img.scheduler.config
         self.nets = {
             path.name: ControlNetModel.from_pretrained(path)
@@ -234,6 +242,7 @@ class Stock:
         request: GenerationRequest,
         image: Image.Image | None,
         maps: Sequence[Image.Image] = (),
+        mask: Image.Image | None = None,
         **changes: Any,
     ) -> Any:
         """`maps` are the pictures of the request's controls."""
@@ -251,6 +260,11 @@ class Stock:
                 "control_guidance_start": [control.start for control in request.controls],
                 "control_guidance_end": [control.end for control in request.controls],
             }
+        if mask is not None:
+            # A list: each picture then draws from its own generator, as the engine's do.
+            pipe = self.inpaint
+            changes |= {"mask_image": [mask] * request.num_images}
+            image = [image] * request.num_images
         pipe.scheduler = scheduler
         call: dict[str, Any] = {
             "prompt": request.prompt,
@@ -265,7 +279,7 @@ class Stock:
         if request.sampler is Sampler.TCD:
             # The scheduler's own; the pipelines' 0 would take the noise out of TCD.
             call["eta"] = 0.3
-        if image is None or request.controls:
+        if image is None or request.controls or mask is not None:
             call |= {"width": request.width, "height": request.height}
         if image is not None:
             call |= {"image": image, "strength": request.strength}

@@ -143,6 +143,12 @@ def sample_person(rng: Random, shirt: str, trousers: str) -> Person:
     )
 
 
+def sleeve_colour(shirt: str) -> Rgb:
+    """Arms are a little darker than the trunk, or lighter where it is black, so that both can be told apart."""
+    colour = COLOURS[shirt]
+    return shade(colour, 0.86) if sum(colour) > 120 else shade(colour, 1.16)
+
+
 def draw_person(canvas: Canvas, person: Person) -> None:
     """Draws the person along the joints."""
     j, h = dict(zip(JOINTS, person.joints, strict=True)), person.height
@@ -179,7 +185,7 @@ def draw_person(canvas: Canvas, person: Person) -> None:
         ],
         shirt,
     )
-    sleeve = shade(shirt, 0.86) if sum(shirt) > 120 else shade(shirt, 1.16)
+    sleeve = sleeve_colour(person.shirt)
     for side in ("right", "left"):
         shoulder, elbow, wrist = (j[f"{side}_{part}"] for part in ("shoulder", "elbow", "wrist"))
         canvas.mark(classes["skin"], 235)

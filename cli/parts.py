@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from engine.client import EngineClient
+from engine.intake.pool import Intake
 from engine.model_card import provisional_info
 from engine.queue import JobQueue
 from engine.settings import Settings
 from engine.types import Limits
+from storage.arrivals import Arrivals
 from storage.database import Database
 from storage.facts import Facts
 from storage.gallery import Gallery
@@ -32,6 +34,8 @@ class Parts:
     database: Database
     pictures: PictureFiles
     jobs: JobTable
+    arrivals: Arrivals
+    intake: Intake
     ledger: Ledger
     history: History
     gallery: Gallery
@@ -55,7 +59,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         daily=settings.daily_allowance,
         per_minute=settings.per_minute,
     )
-    async with Database.open(settings.data_dir) as database:
+    async with Database.open(settings.data_dir) as database, Intake(settings) as intake:
         pictures = PictureFiles(settings.data_dir / "pictures")
         await collect_garbage(database, pictures)
         privacy = Privacy(database, pictures)
@@ -70,6 +74,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             database=database,
             pictures=pictures,
             jobs=jobs,
+            arrivals=Arrivals(database),
+            intake=intake,
             ledger=Ledger(database),
             history=History(database, pictures),
             gallery=Gallery(database),

@@ -54,6 +54,7 @@ async def run(settings: Settings) -> int:
             health = Health(parts.queue, settings.health_file, is_connected=bot.is_ready)
             tasks.create_task(parts.engine.run(), name="engine")
             tasks.create_task(parts.queue.run(), name="queue")
+            tasks.create_task(parts.intake.run(), name="intake")
             tasks.create_task(health.run(), name="health")
             tasks.create_task(bot.serve(), name="status lines and deliveries")
             tasks.create_task(_connect(bot, settings), name="discord")

@@ -11,12 +11,18 @@ from cogs import _answer, _buttons, _errors, _info, _options, _pages, _status
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
 from cogs._orders import Order
-from engine.errors import NotAllowedError, UnknownJobError
+from engine.errors import (
+    InvalidRequestError,
+    NotAllowedError,
+    RefusedFileError,
+    UnknownJobError,
+)
 from engine.types import Generation, Job, JobState
 
 NOT_YOURS = "Only the person who asked for it, or a moderator (Manage Messages), can do that."
 DELETED = "The picture was deleted."
 WAS_DELETED = "This picture was deleted."
+NO_PICTURE = "Its picture was not kept. Use /imagine and attach it again."
 FINISHED = "This job has ended already."
 
 
@@ -46,6 +52,8 @@ async def retry(interaction: discord.Interaction, press: Press) -> None:
     async def order() -> Order:
         job = await desk.parts.jobs.get(press.job_id)
         submission = job.submission
+        if job.error is not None and job.error[0] == RefusedFileError.__name__:
+            raise InvalidRequestError(NO_PICTURE)
         return Order(
             job.request,
             action=_buttons.RETRY,

@@ -76,7 +76,11 @@ async def answer(
 
 
 async def answer_once(
-    interaction: discord.Interaction, content: str, *, ephemeral: bool, view: discord.ui.View
+    interaction: discord.Interaction,
+    content: str,
+    *,
+    ephemeral: bool,
+    view: discord.ui.View | None = None,
 ) -> int | None:
     """Sends the answer like `answer`; after a try of unknown outcome looks for it before another.
 

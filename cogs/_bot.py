@@ -16,6 +16,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from cogs import _actions, _errors, _forms, _settings, _sharing
+from cogs._arrivals import Arrivals
 from cogs._board import Board, Pace
 from cogs._buttons import JobButton
 from cogs._delivery import Delivery, Patience
@@ -85,6 +86,7 @@ class EaselBot(commands.AutoShardedBot):
             parts=parts,
             board=board,
             orders=Orders(queue=parts.queue, jobs=parts.jobs, board=board),
+            arrivals=Arrivals(parts=parts, board=board),
         )
         self._delivery = Delivery(client=self, parts=parts, board=board, patience=self._patience)
 
@@ -131,6 +133,7 @@ class EaselBot(commands.AutoShardedBot):
         async with asyncio.TaskGroup() as group:
             group.create_task(self.desk.board.run(), name="status lines")
             group.create_task(self._delivery.run(), name="deliveries")
+            group.create_task(self.desk.arrivals.run(), name="attached pictures")
             group.create_task(self._sync_later(), name="commands")
 
     async def on_interaction(self, interaction: discord.Interaction, /) -> None:

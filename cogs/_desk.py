@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 import discord
 
 from engine.errors import EngineDiedError
+from engine.intake.pool import Intake
 from engine.interfaces import Engine
 from engine.queue import JobQueue
 from engine.settings import Settings
 from engine.types import EngineInfo, Limits
+from storage.arrivals import Arrivals as StoredArrivals
 from storage.facts import Facts
 from storage.gallery import Gallery
 from storage.history import History
@@ -22,6 +24,7 @@ from storage.pictures import PictureFiles
 from storage.privacy import Privacy
 
 if TYPE_CHECKING:
+    from cogs._arrivals import Arrivals
     from cogs._board import Board
     from cogs._orders import Orders
 
@@ -48,6 +51,14 @@ class Parts(Protocol):
     @property
     def jobs(self) -> JobTable:
         """The stored jobs."""
+
+    @property
+    def arrivals(self) -> StoredArrivals:
+        """Requests whose picture is not there yet."""
+
+    @property
+    def intake(self) -> Intake:
+        """Checks files that people sent."""
 
     @property
     def history(self) -> History:
@@ -85,6 +96,7 @@ class Desk:
     parts: Parts
     board: Board
     orders: Orders
+    arrivals: Arrivals
 
     def info(self) -> EngineInfo:
         """Returns what the engine said of itself, or what is expected of it while it loads.

@@ -31,6 +31,7 @@ from engine.types import (
 ASPECTS = ("1:1", "3:2", "2:3", "4:3", "3:4", "4:5", "5:4", "16:9", "9:16", "21:9")
 NO_NEGATIVE = "none"  # typed as the negative prompt, it leaves out the default one
 _UNWRITTEN = re.compile(r"[\s_-]+")
+DEFAULT_STRENGTH = 0.6  # the picture's composition stays, its contents follow the words
 HD = SecondPass(scale=1.5, strength=0.5)
 
 
@@ -99,6 +100,20 @@ def request_from(
     )
     info.check(request)
     return request
+
+
+def strength_of(value: object, *, has_picture: bool) -> float:
+    """Returns how far a picture is changed.
+
+    Raises:
+        InvalidRequestError: It is out of its range, or there is no picture.
+    """
+    strength = _number("strength", value, 0, 1)
+    if strength is not None and not has_picture:
+        raise InvalidRequestError(
+            "Strength says how far a picture is changed. Attach one with the option image."
+        )
+    return DEFAULT_STRENGTH if strength is None else strength
 
 
 def new_seed() -> int:

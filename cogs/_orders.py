@@ -70,7 +70,7 @@ class Orders:
             discord.HTTPException: The answer was not sent; the job is stored and goes on.
         """
         check_permissions(interaction, private=private)
-        origin = f"interaction:{interaction.id}"
+        origin = origin_of(interaction)
         with self._board.answering(origin):
             job = await _answer.in_time(
                 interaction, self._submit(interaction, order, origin), ephemeral=private
@@ -84,23 +84,8 @@ class Orders:
         origin: str,
     ) -> Job:
         placed = await order()
-        submission = Submission(
-            origin=origin,
-            owner_id=interaction.user.id,
-            owner_name=interaction.user.display_name,
-            destination=Destination(
-                channel_id=interaction.channel_id or 0,
-                guild_id=interaction.guild_id,
-                private=placed.private,
-                spoiler=placed.spoiler,
-                locale=str(interaction.locale),
-            ),
-            request=placed.request,
-            action=placed.action,
-            parent_id=placed.parent_id,
-        )
         try:
-            return await self._queue.submit(submission)
+            return await self._queue.submit(submission_of(interaction, placed, origin))
         except InvalidRequestError as error:
             if placed.action != IMAGINE:  # made for another model, or under other limits
                 error.add_note(OUTDATED)
@@ -134,6 +119,30 @@ class Orders:
                 await self._jobs.set_status_message(job.id, message_id)
             except Exception:  # the job is accepted; only a restart would miss its line
                 log.exception("The status line of job %s is not noted", job.id)
+
+
+def origin_of(interaction: discord.Interaction) -> str:
+    """Returns the key of what the interaction causes: delivered twice, it causes one thing."""
+    return f"interaction:{interaction.id}"
+
+
+def submission_of(interaction: discord.Interaction, order: Order, origin: str) -> Submission:
+    """Returns the order with who asked, and where."""
+    return Submission(
+        origin=origin,
+        owner_id=interaction.user.id,
+        owner_name=interaction.user.display_name,
+        destination=Destination(
+            channel_id=interaction.channel_id or 0,
+            guild_id=interaction.guild_id,
+            private=order.private,
+            spoiler=order.spoiler,
+            locale=str(interaction.locale),
+        ),
+        request=order.request,
+        action=order.action,
+        parent_id=order.parent_id,
+    )
 
 
 def check_permissions(interaction: discord.Interaction, *, private: bool) -> None:

@@ -90,6 +90,11 @@ def queued(
     return Face(_with_title(job, state), CANCEL, starts_at=starts_at)
 
 
+def checking(prompt: str, owner_id: int) -> Face:
+    """Returns the face of a request whose picture is fetched and checked."""
+    return Face(_titled(prompt, owner_id, "Looking at your picture …"))
+
+
 def start_of(eta_s: float) -> str:
     """Returns when a waiting job starts, as words for a text that is not edited."""
     if eta_s <= _SOON_S:
@@ -129,5 +134,8 @@ def _starts_at(eta_s: float, before: Face | None) -> int:
 
 
 def _with_title(job: Job, state: str) -> str:
-    title = _text.shown(job.request.prompt, _PROMPT_LIMIT)
-    return f"**{title}** — <@{job.owner_id}>\n{state}"
+    return _titled(job.request.prompt, job.owner_id, state)
+
+
+def _titled(prompt: str, owner_id: int, state: str) -> str:
+    return f"**{_text.shown(prompt, _PROMPT_LIMIT)}** — <@{owner_id}>\n{state}"

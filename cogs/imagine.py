@@ -11,8 +11,9 @@ from discord.ext import commands
 from cogs import _defaults, _flags, _options, _text
 from cogs._desk import Desk
 from cogs._options import ASPECTS, Options, Quality
-from cogs._orders import Order
+from cogs._orders import Order, check_permissions, origin_of, submission_of
 from engine.types import MAX_GUIDANCE_SCALE, MAX_IMAGES, MAX_PROMPT_LENGTH, MAX_SEED, MAX_STEPS
+from storage.arrivals import Arrival
 
 _MAX_CHOICES = 25
 _MAX_SIDE = 4096  # the model's own limit is checked with the rest
@@ -45,6 +46,8 @@ class Imagine(commands.Cog):
         steps=f"1 to {MAX_STEPS}; more take longer and are a little finer",
         guidance=f"0 to {MAX_GUIDANCE_SCALE:g}; how closely the picture follows the words",
         sampler="The method that turns noise into the picture",
+        image="A picture to start from: PNG, JPEG or WebP",
+        strength="With an image: 0 keeps it, 1 ignores it",
         quality="How much work goes into the picture",
         private="Only you see the picture",
         spoiler="The picture is hidden until somebody clicks on it",
@@ -67,6 +70,8 @@ class Imagine(commands.Cog):
         steps: Range[int, 1, MAX_STEPS] | None = None,
         guidance: Range[float, 0.0, MAX_GUIDANCE_SCALE] | None = None,
         sampler: str | None = None,
+        image: discord.Attachment | None = None,
+        strength: Range[float, 0.0, 1.0] | None = None,
         quality: str | None = None,
         private: bool | None = None,
         spoiler: bool = False,
@@ -96,11 +101,31 @@ class Imagine(commands.Cog):
             default_negative_prompt=self._desk.parts.settings.default_negative_prompt,
         )
         placed = Order(request, private=is_private, spoiler=bool(spoiler))
+        change = _options.strength_of(strength, has_picture=image is not None)
+        if image is not None:
+            takes_size = options.width is options.height is options.aspect is None
+            await self._start_from(interaction, placed, image, change, takes_size=takes_size)
+            return
 
         async def order() -> Order:
             return placed
 
         await self._desk.orders.place(interaction, order, private=placed.private)
+
+    async def _start_from(
+        self,
+        interaction: discord.Interaction,
+        order: Order,
+        image: discord.Attachment,
+        strength: float,
+        *,
+        takes_size: bool,
+    ) -> None:
+        check_permissions(interaction, private=order.private)
+        self._desk.arrivals.check(image)
+        submission = submission_of(interaction, order, origin_of(interaction))
+        arrival = Arrival(submission, image.url, strength, takes_size)
+        await self._desk.arrivals.place(interaction, arrival)
 
     @imagine.autocomplete("model")
     async def _models(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:

@@ -81,6 +81,14 @@ class JobStore(Protocol):
             QuotaExceededError: The owner's charges in a window do not leave room for `cost`.
         """
 
+    async def refuse(
+        self, submission: Submission, error: EngineError, *, status_message_id: int | None
+    ) -> Job:
+        """Stores a job that failed before it could begin, uncharged, so that its owner is told.
+
+        A job of the same `submission.origin` is returned as it is.
+        """
+
     async def get(self, job_id: str) -> Job:
         """Raises UnknownJobError."""
 

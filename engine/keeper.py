@@ -28,6 +28,7 @@ from engine.types import (
     JobEvent,
     JobState,
     Started,
+    Submission,
 )
 
 _log = logging.getLogger(__name__)
@@ -105,6 +106,17 @@ class JobKeeper:
                 finally:
                     self._unsaved -= 1
                     self._on_saved()
+
+    async def refuse(
+        self, submission: Submission, error: EngineError, status_message_id: int | None
+    ) -> None:
+        """Stores a job that could not begin and lets its owner be told."""
+        job = await self._persist(
+            submission.origin,
+            lambda: self._store.refuse(submission, error, status_message_id=status_message_id),
+        )
+        if job.state is JobState.FAILED and job.delivered_at is None:
+            self._finished.put_nowait(job)
 
     async def count_death(self, job_ids: Sequence[str]) -> None:
         """Counts an engine death against its suspects."""

@@ -197,6 +197,15 @@ class JobQueue:
                 await asyncio.sleep(0)
         return job
 
+    async def refuse(
+        self, submission: Submission, error: EngineError, *, status_message_id: int | None = None
+    ) -> None:
+        """Notes an acknowledged submission that cannot become a job; its owner is told and not charged.
+
+        Waits while the store is out of order.
+        """
+        await self._keeper.refuse(submission, error, status_message_id)
+
     async def cancel(self, job_id: str) -> bool:
         """Ends a job in any state; False when it had ended already.
 

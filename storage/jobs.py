@@ -72,6 +72,30 @@ class JobTable:
                 return job, True
         raise problem
 
+    async def refuse(
+        self, submission: Submission, error: EngineError, *, status_message_id: int | None
+    ) -> Job:
+        """Stores a job that failed before it could begin, uncharged, so that its owner is told.
+
+        A job of the same `submission.origin` is returned as it is.
+        """
+        async with self._db.transaction() as tx:
+            row = await tx.row("SELECT * FROM jobs WHERE origin = ?", (submission.origin,))
+            if row is not None:
+                return job_from_row(row)
+            now = to_text(self._clock())
+            job = await _insert(tx, submission, 0.0, now)
+            row = await tx.row(
+                "UPDATE jobs SET state = 'failed', finished_at = ?, error = ?,"
+                " status_message_id = ? WHERE id = ? RETURNING *",
+                (now, to_json([type(error).__name__, str(error)]), status_message_id, job.id),
+            )
+            return _job(row, job.id)
+
+    async def drop_unused(self, hashes: Iterable[str]) -> None:
+        """Removes pictures that were put for a job that was then not accepted."""
+        await drop_unused(self._db, self._pictures, hashes)
+
     async def get(self, job_id: str) -> Job:
         """Returns the job as it is now."""
         return _job(await self._db.row(_ONE, (job_id,)), job_id)

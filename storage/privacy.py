@@ -130,6 +130,7 @@ class Privacy:
                 (person_id, 0 if row is None else row["newest"], self._now()),
             )
             await tx.rows("UPDATE people SET defaults = '{}' WHERE id = ?", (person_id,))
+            await tx.rows("DELETE FROM arrivals WHERE owner_id = ?", (person_id,))
 
     async def pending(self) -> list[int]:
         """Returns the people whose erasure is not finished."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from engine.errors import BrokenPictureError, InvalidRequestError
 from engine.worker.models import Model
@@ -31,8 +31,10 @@ def decode_image(data: bytes) -> Image.Image:
 
 
 def resize(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Returns the picture at `size` (width, height)."""
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+    """Returns the picture at `size` (width, height); of another shape, its middle."""
+    if picture.size == size:
+        return picture
+    return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
 
 
 def encode(model: Model, picture: Image.Image) -> Any:

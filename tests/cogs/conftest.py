@@ -21,9 +21,11 @@ from cogs._bot import EaselBot
 from cogs._delivery import Patience
 from engine.client import EngineClient
 from engine.errors import RequestError
+from engine.intake.pool import Intake
 from engine.queue import JobQueue
 from engine.settings import Settings
 from engine.types import EngineReady, Limits
+from storage.arrivals import Arrivals
 from storage.database import Database
 from storage.facts import Facts
 from storage.gallery import Gallery
@@ -58,6 +60,8 @@ class Parts:
     engine: EngineClient
     queue: JobQueue
     jobs: JobTable
+    arrivals: Arrivals
+    intake: Intake
     history: History
     gallery: Gallery
     people: People
@@ -196,7 +200,7 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
         daily=settings.daily_allowance,
         per_minute=settings.per_minute,
     )
-    async with Database.open(settings.data_dir) as database:
+    async with Database.open(settings.data_dir) as database, Intake(settings) as intake:
         pictures = PictureFiles(settings.data_dir / "pictures")
         privacy = Privacy(database, pictures)
         await privacy.finish_interrupted()
@@ -211,6 +215,8 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
             engine=engine,
             queue=queue,
             jobs=jobs,
+            arrivals=Arrivals(database),
+            intake=intake,
             history=History(database, pictures),
             gallery=Gallery(database),
             people=people,

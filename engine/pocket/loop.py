@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,27 @@ class Plan:
     learning_rate: float
     checkpoint_every: int  # samples
     warm_up: int = WARM_UP_STEPS
+
+
+class TrainingBusyError(RuntimeError):
+    """Another process writes the checkpoint that this one would write."""
+
+
+@contextmanager
+def claimed(checkpoint: Path) -> Iterator[None]:
+    """Keeps other runs from writing this checkpoint.
+
+    Raises:
+        TrainingBusyError: When one does already.
+    """
+    with checkpoint.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingBusyError(
+                f"Another run is training {checkpoint}; wait for it or stop it."
+            ) from error
+        yield
 
 
 class State:
@@ -147,6 +170,17 @@ def train(
         loss_of: Takes (step, samples so far), gives the loss of a batch and the samples in it.
         on_checkpoint: Called in the first process with the averaged weights in place.
     """
+    with claimed(state.path) if worker.rank == 0 else nullcontext():
+        _train(worker, plan, state, loss_of, on_checkpoint)
+
+
+def _train(
+    worker: Worker,
+    plan: Plan,
+    state: State,
+    loss_of: Callable[[int, int], tuple[torch.Tensor, int]],
+    on_checkpoint: Callable[[int], None] | None,
+) -> None:
     if state.load():
         worker.say(f"{plan.stage}: goes on at {state.samples:,} samples")
     if worker.world > 1:  # all start from the first one's weights

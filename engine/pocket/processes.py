@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ def _run(
     torch.set_flush_denormal(True)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if world > 1:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         dist.init_process_group(
             "gloo", init_method=f"file://{meeting_place}", rank=rank, world_size=world
@@ -47,3 +50,11 @@ def _run(
     work(rank, *arguments)
     if world > 1:
         dist.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is killed: two trainings must not share a folder."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)

@@ -21,7 +21,7 @@ from engine.pocket.export import (
     load_part,
     load_pipeline,
 )
-from engine.pocket.loop import Plan, State, Worker, learning_rate, train
+from engine.pocket.loop import Plan, State, TrainingBusyError, Worker, claimed, learning_rate, train
 from engine.pocket.parts import TINY, build_scheduler, build_vae
 from engine.pocket.tokenizer import tokenizer_of
 from engine.pocket.train import Options, train_all
@@ -97,6 +97,13 @@ def test_resumed_training_ends_where_uninterrupted_training_does(tmp_path: Path)
     assert resumed.samples == whole.samples == 1600
     for a, b in zip(whole.ema, resumed.ema, strict=True):
         assert torch.equal(a, b)
+
+
+def test_second_run_on_the_same_checkpoint_is_refused(tmp_path: Path) -> None:
+    busy = pytest.raises(TrainingBusyError, match=r"line\.safetensors; wait")
+    with claimed(tmp_path / "line.safetensors"), busy:
+        _fit(tmp_path, 16)
+    assert _fit(tmp_path, 16).samples == 16
 
 
 def test_learning_rate_warms_up_stays_and_falls() -> None:

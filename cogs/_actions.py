@@ -7,7 +7,7 @@ import io
 
 import discord
 
-from cogs import _answer, _buttons, _errors, _info, _options, _pages, _status
+from cogs import _album, _answer, _buttons, _errors, _info, _options, _status
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
 from cogs._orders import Order
@@ -140,15 +140,20 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
 async def older(interaction: discord.Interaction, press: Press) -> None:
     """Shows the next page of a person's own history."""
     desk = desk_of(interaction)
+    wanted = _album.decoded(press.index, press.rest)
     page = await _answer.in_time(
         interaction,
-        _pages.history(desk, interaction.user.id, before=press.job_id),
+        _album.page(desk, interaction.user.id, wanted, before=press.job_id),
         ephemeral=True,
     )
     if interaction.response.is_done():
-        await _answer.answer(interaction, ephemeral=True, embed=page.embed, view=page.view)
+        await _answer.answer(
+            interaction, ephemeral=True, embed=page.embed, view=page.view, files=page.files()
+        )
     else:
-        await interaction.response.edit_message(embed=page.embed, view=page.view)
+        await interaction.response.edit_message(
+            embed=page.embed, view=page.view, attachments=page.files()
+        )
 
 
 ACTIONS: dict[str, Action] = {

@@ -15,7 +15,7 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from cogs import _actions, _errors, _forms, _settings, _sharing
+from cogs import _actions, _erasure, _errors, _exports, _forms, _settings, _sharing
 from cogs._arrivals import Arrivals
 from cogs._board import Board, Pace
 from cogs._buttons import JobButton
@@ -23,6 +23,7 @@ from cogs._delivery import Delivery, Patience
 from cogs._desk import Desk, Parts
 from cogs._orders import Orders
 from cogs._resolver import Resolver
+from cogs._tidier import Tidier
 from engine.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,14 @@ EXTENSIONS = (
     "cogs.imagine",
     "cogs.history",
     "cogs.queue",
+    "cogs.me",
     "cogs.settings",
+    "cogs.privacy",
     "cogs.help",
 )
-ACTIONS = _actions.ACTIONS | _settings.ACTIONS | _sharing.ACTIONS
+ACTIONS = (
+    _actions.ACTIONS | _sharing.ACTIONS | _exports.ACTIONS | _settings.ACTIONS | _erasure.ACTIONS
+)
 FORMS = _settings.FORMS
 
 _SYNC_AT_START_S = 5.0
@@ -86,6 +91,7 @@ class EaselBot(commands.AutoShardedBot):
             parts=parts,
             board=board,
             orders=Orders(queue=parts.queue, jobs=parts.jobs, board=board),
+            tidier=Tidier(client=self, privacy=parts.privacy, retry_s=self._patience.longest),
             arrivals=Arrivals(parts=parts, board=board),
         )
         self._delivery = Delivery(client=self, parts=parts, board=board, patience=self._patience)
@@ -135,6 +141,7 @@ class EaselBot(commands.AutoShardedBot):
             group.create_task(self._delivery.run(), name="deliveries")
             group.create_task(self.desk.arrivals.run(), name="attached pictures")
             group.create_task(self._sync_later(), name="commands")
+            group.create_task(self.desk.tidier.run(), name="messages of erasures")
 
     async def on_interaction(self, interaction: discord.Interaction, /) -> None:
         """Takes forms; discord.py itself takes commands and buttons."""

@@ -32,6 +32,7 @@ SETTINGS = "settings"
 RESET = "reset"
 ERASE = "erase"
 EXPORT = "export"
+EXPORT_ALL = "export_all"
 
 MINE = "me"
 
@@ -60,6 +61,7 @@ _LABELS = {
     RESET: "Reset",
     ERASE: "Delete everything",
     EXPORT: "Next part",
+    EXPORT_ALL: "Next part",
 }
 _EMOJI = {
     REROLL: "\N{ANTICLOCKWISE DOWNWARDS AND UPWARDS OPEN CIRCLE ARROWS}",

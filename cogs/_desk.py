@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cogs._arrivals import Arrivals
     from cogs._board import Board
     from cogs._orders import Orders
+    from cogs._tidier import Tidier
 
 
 class Parts(Protocol):
@@ -96,6 +97,7 @@ class Desk:
     parts: Parts
     board: Board
     orders: Orders
+    tidier: Tidier
     arrivals: Arrivals
 
     def info(self) -> EngineInfo:

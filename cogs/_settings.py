@@ -18,6 +18,7 @@ from storage.people import NOTHING_SET, Preferences
 TITLE = "Your defaults"
 INTRO = "They count when you leave an option out. An option or a flag in the prompt always wins."
 UNSET = "not set"
+NEGATIVE = "Negative prompt"
 _NEGATIVE_SHOWN = 300
 
 _NONE = "unset"  # Discord takes no empty value
@@ -35,7 +36,7 @@ def card(preferences: Preferences) -> discord.Embed:
     """Returns what the person set."""
     embed = discord.Embed(title=TITLE, description=INTRO)
     for name, value in words(preferences).items():
-        embed.add_field(name=name, value=value, inline=name != "Negative prompt")
+        embed.add_field(name=name, value=value, inline=name != NEGATIVE)
     return embed
 
 
@@ -45,7 +46,7 @@ def words(preferences: Preferences) -> dict[str, str]:
     if negative is not None:
         negative = _text.shown(negative, _NEGATIVE_SHOWN)
     return {
-        "Negative prompt": negative or UNSET,
+        NEGATIVE: negative or UNSET,
         "Shape": preferences.aspect or UNSET,
         "Pictures at a time": str(preferences.count) if preferences.count else UNSET,
         "Quality": preferences.quality or UNSET,
@@ -107,7 +108,7 @@ async def change(interaction: discord.Interaction, _: Press) -> None:
         _label("Pictures at a time", count),
         _label("Quality", quality),
         _label(
-            "Negative prompt",
+            NEGATIVE,
             negative,
             f'What to keep out of every picture; "{NO_NEGATIVE}" for nothing, empty for the model\'s own',
         ),

@@ -141,6 +141,17 @@ async def _post(
     )
 
 
+def can_publish(generation: Generation, person_id: int) -> bool:
+    """True when the person can make this result public."""
+    submission = generation.submission
+    destination = submission.destination
+    return (
+        destination.private
+        and destination.guild_id is not None
+        and submission.owner_id == person_id
+    )
+
+
 async def there(desk: Desk, job_id: str) -> Generation:
     """Returns the generation. Raises UnknownJobError when its pictures were deleted."""
     generation = await desk.parts.history.get(job_id)

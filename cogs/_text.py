@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 MAX_CONTENT = 2000  # characters of a message
 MAX_ALT_TEXT = 1024
@@ -83,6 +83,17 @@ def shown(text: str, limit: int) -> str:
 def plain(text: str, limit: int) -> str:
     """Returns `clean(text)` cut to `limit`, for places without markup: alt texts, option names."""
     return _fit(clean(text), limit, lambda part: part)
+
+
+def joined_within(texts: Iterable[str], limit: int) -> str:
+    """Returns as many of the texts, one below the other, as fit into `limit` characters."""
+    kept = ""
+    for text in texts:
+        longer = f"{kept}\n{text}" if kept else text
+        if length(longer) > limit:
+            break
+        kept = longer
+    return kept
 
 
 def code(text: str) -> str:

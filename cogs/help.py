@@ -7,7 +7,7 @@ from discord import app_commands
 from discord.app_commands import Choice
 from discord.ext import commands
 
-from cogs import _answer, _text
+from cogs import _answer, _notice, _text
 from cogs._desk import Desk
 from engine.errors import InvalidRequestError
 from engine.types import MAX_IMAGES, MAX_PROMPT_LENGTH
@@ -17,6 +17,8 @@ TOPICS = {
     "prompts": "Writing a prompt",
     "options": "Options of /imagine",
     "buttons": "Buttons below a picture",
+    "history": "Finding your pictures again",
+    "settings": "Your defaults and your allowance",
     "limits": "Limits and waiting",
     "privacy": "Who sees what",
 }
@@ -25,7 +27,7 @@ START = (
     "Type `/imagine` and say what the picture should show. I put you in line, show the picture while "
     "it is made, and mention you when it is done.\n"
     "The same seed and options make the same picture again. Your pictures are in `/history list`, "
-    "your waiting jobs in `/queue view`."
+    "your waiting jobs in `/queue view`; `/me` shows what you have left, `/settings` what you set."
 )
 PROMPTS = (
     "Say what the picture shows, the most important first.\n"
@@ -53,21 +55,32 @@ OPTIONS_UNKNOWN = "The engine is still starting. Ask again in a minute."
 BUTTONS = (
     "**Reroll** makes the picture again with another seed; it is yours, and counts for you.\n"
     "**Info** shows every parameter and a command that makes the same picture.\n"
+    "**Star** keeps it among your stars, whoever made it; pressed again, it does not. **Send to DM** "
+    "gives you a copy.\n"
+    "**Publish** below a private picture shows it to everybody in the channel (its owner).\n"
     "**Delete** removes the picture and the message (its owner, or a moderator).\n"
     "**Cancel** and **Stop** end a job that waits or runs (its owner, or a moderator).\n"
     "**Try again** runs a failed job once more; it is yours, and counts for you.\n"
     "Buttons keep working after a restart."
 )
+HISTORY = (
+    "`/history list` shows your pictures, nine at a time. **query** finds words of the prompt, whatever "
+    "their case, accents and endings; **since** takes `2026-01-31`, `today` or `3 weeks`; **starred** "
+    "shows your stars.\n"
+    "`/history show` brings one back with its buttons, `/history tree` draws what it came from and what "
+    "came of it, `/history star` stars it.\n"
+    "`/history export` gives you ZIP files with the pictures and everything that made them."
+)
+SETTINGS = (
+    "`/settings` keeps what you would type again and again: shape, pictures at a time, quality, "
+    "negative prompt, private, copies by DM. An option of the command wins over a flag in the prompt, "
+    "a flag over your default, your default over the model's own.\n"
+    "`/me` shows what you have left today and when it is back, what waits, and your last weeks."
+)
 LIMITS = (
     "You may have {waiting} jobs waiting or running at a time{per_minute}{daily}.\n"
     "Larger, finer or more pictures cost more; what fails or is cancelled is given back. Everybody "
     "gets a fair share of the engine: a person with many jobs does not hold up the others."
-)
-PRIVACY = (
-    "Pictures are made on the machine of this bot's operator; prompts and pictures stay there and in "
-    "the channel where they were asked for.\n"
-    "With `private:True` only you see the status and the picture. **Delete** below a picture removes "
-    "it from Discord and from that machine."
 )
 
 
@@ -104,8 +117,12 @@ class Help(commands.Cog):
                 return self._limits()
             case "buttons":
                 return BUTTONS
+            case "history":
+                return HISTORY
+            case "settings":
+                return SETTINGS
             case "privacy":
-                return PRIVACY
+                return _notice.TEXT
             case _:
                 return START
 

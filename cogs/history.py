@@ -1,4 +1,4 @@
-"""`/history`: a person's own pictures, listed or shown again."""
+"""`/history`: a person's own pictures, searched, shown again, starred, traced and taken along."""
 
 from typing import Any
 
@@ -7,13 +7,16 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _answer, _buttons, _info, _pages, _parcel, _text
+from cogs import _album, _answer, _buttons, _exports, _family, _info, _parcel, _sharing, _text
+from cogs._album import MAX_WORDS
 from cogs._desk import Desk
-from engine.errors import NotAllowedError, UnknownJobError
 from engine.types import Generation
+from storage.gallery import Wanted
 
-NOT_IN_HISTORY = "There is no such picture in your history. Choose one from the list that appears while you type."
-WAS_DELETED = "This picture was deleted."
+_WORDS = "Words of the prompt, in any order"
+_SINCE = "From which day on: 2026-01-31, today, 7 days, 3 weeks"
+_STARRED = "Only what you starred, whoever made it"
+_PICTURE = "Type words of its prompt, or its id"
 
 
 @app_commands.allowed_installs(guilds=True, users=False)
@@ -28,21 +31,31 @@ class History(
         super().__init__()
         self._desk = desk
 
-    @app_commands.command(name="list", description="List your newest pictures.")
-    async def list_(self, interaction: discord.Interaction) -> None:
+    @app_commands.command(name="list", description="See your pictures, the newest first.")
+    @app_commands.describe(query=_WORDS, since=_SINCE, starred=_STARRED)
+    async def list_(
+        self,
+        interaction: discord.Interaction,
+        query: Range[str, 1, MAX_WORDS] | None = None,
+        since: Range[str, 1, 40] | None = None,
+        starred: bool = False,
+    ) -> None:
         """Answers with the first page."""
+        wanted = Wanted(query or "", _album.since_of(since), starred)
         page = await _answer.in_time(
-            interaction, _pages.history(self._desk, interaction.user.id), ephemeral=True
+            interaction, _album.page(self._desk, interaction.user.id, wanted), ephemeral=True
         )
-        await _answer.answer(interaction, ephemeral=True, embed=page.embed, view=page.view)
+        await _answer.answer(
+            interaction, ephemeral=True, embed=page.embed, view=page.view, files=page.files()
+        )
 
     @app_commands.command(description="Show one of your pictures again.")
-    @app_commands.describe(picture="Type words of its prompt, or its id")
+    @app_commands.describe(picture=_PICTURE)
     async def show(self, interaction: discord.Interaction, picture: Range[str, 1, 100]) -> None:
         """Answers with the pictures, their parameters and their buttons."""
 
         async def work() -> tuple[Generation, list[discord.File]]:
-            generation = await self._own(interaction.user.id, picture)
+            generation = await _album.pick(self._desk, interaction.user.id, picture)
             files = await _parcel.files_of(
                 generation.id,
                 generation.pictures,
@@ -59,28 +72,70 @@ class History(
             interaction,
             ephemeral=True,
             embed=embed,
-            view=_buttons.result_view(generation.id),
+            view=_buttons.result_view(
+                generation.id, can_publish=_sharing.can_publish(generation, interaction.user.id)
+            ),
             files=files,
         )
 
-    @show.autocomplete("picture")
-    async def _pictures(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
-        return await _pages.history_choices(self._desk, interaction.user.id, current)
+    @app_commands.command(description="See where a picture comes from, and what came of it.")
+    @app_commands.describe(picture=_PICTURE)
+    async def tree(self, interaction: discord.Interaction, picture: Range[str, 1, 100]) -> None:
+        """Answers with a drawing of its parents and children."""
 
-    async def _own(self, owner_id: int, typed: str) -> Generation:
-        """Returns the picture with the id, or else the newest one with these words."""
-        try:
-            generation = await self._desk.parts.history.get(_pages.id_of(typed))
-        except UnknownJobError as error:
-            found = await _pages.history_matches(self._desk, owner_id, typed)
-            if not found:
-                raise UnknownJobError(NOT_IN_HISTORY) from error
-            return found[0]
-        if generation.submission.owner_id != owner_id:
-            raise NotAllowedError(NOT_IN_HISTORY)
-        if generation.deleted_at is not None:
-            raise UnknownJobError(WAS_DELETED)
-        return generation
+        async def work() -> tuple[discord.Embed, discord.File]:
+            generation = await _album.pick(self._desk, interaction.user.id, picture)
+            return await _family.tree(self._desk, interaction.user.id, generation.id)
+
+        embed, file = await _answer.in_time(interaction, work(), ephemeral=True)
+        await _answer.answer(interaction, ephemeral=True, embed=embed, files=[file])
+
+    @app_commands.command(description="Star one of your pictures, or take its star away.")
+    @app_commands.describe(picture=_PICTURE, remove="Take the star away")
+    async def star(
+        self,
+        interaction: discord.Interaction,
+        picture: Range[str, 1, 100],
+        remove: bool = False,
+    ) -> None:
+        """Answers with what the picture has now."""
+
+        async def work() -> None:
+            generation = await _album.pick(self._desk, interaction.user.id, picture)
+            gallery = self._desk.parts.gallery
+            await gallery.set_star(interaction.user.id, generation.id, on=not remove)
+
+        await _answer.in_time(interaction, work(), ephemeral=True)
+        text = _sharing.UNSTARRED if remove else _sharing.STARRED
+        await _answer.answer(interaction, text, ephemeral=True)
+
+    @app_commands.command(description="Download your pictures with everything that made them.")
+    @app_commands.describe(query=_WORDS, since=_SINCE, starred=_STARRED)
+    async def export(
+        self,
+        interaction: discord.Interaction,
+        query: Range[str, 1, MAX_WORDS] | None = None,
+        since: Range[str, 1, 40] | None = None,
+        starred: bool = False,
+    ) -> None:
+        """Answers with ZIP files."""
+        wanted = Wanted(query or "", _album.since_of(since), starred)
+        await _exports.pictures(interaction, self._desk, wanted)
+
+    @show.autocomplete("picture")
+    @tree.autocomplete("picture")
+    async def _pictures(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
+        return await _album.choices(self._desk, interaction.user.id, current)
+
+    @star.autocomplete("picture")
+    async def _to_star(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
+        is_starred = bool(interaction.namespace.remove)
+        return await _album.choices(self._desk, interaction.user.id, current, starred=is_starred)
+
+    @list_.autocomplete("since")
+    @export.autocomplete("since")
+    async def _dates(self, _: discord.Interaction, current: str) -> list[Choice[str]]:
+        return _album.since_choices(current)
 
 
 async def setup(bot: Any) -> None:

@@ -209,8 +209,8 @@ class Privacy:
         """Erases a few jobs, newest first; returns the pictures to look after, empty at the end."""
         async with self._db.transaction() as tx:
             rows = await tx.rows(
-                "SELECT id, number, channel_id, private, result_message_id, result_channel_id"
-                " FROM jobs INDEXED BY jobs_owner WHERE owner_id = ?1"
+                "SELECT id, number, channel_id, private, status_message_id, result_message_id,"
+                " result_channel_id FROM jobs INDEXED BY jobs_owner WHERE owner_id = ?1"
                 " AND number <= (SELECT up_to FROM erasures WHERE person_id = ?1)"
                 " ORDER BY number DESC LIMIT ?2",
                 (person_id, _AT_ONCE),
@@ -227,15 +227,7 @@ class Privacy:
                 (ids,),
             )
             for row in rows:
-                if row["result_message_id"] is not None and not row["private"]:
-                    await tx.rows(
-                        "INSERT INTO messages_to_delete (message_id, channel_id) VALUES (?, ?)"
-                        " ON CONFLICT DO NOTHING",
-                        (
-                            row["result_message_id"],
-                            row["result_channel_id"] or row["channel_id"],
-                        ),
-                    )
+                await _note_messages(tx, row)
             for table in ("jobs", "generations"):  # other people's, made from these
                 await tx.rows(
                     f"UPDATE {table} SET parent_id = NULL"
@@ -271,6 +263,23 @@ class Privacy:
 
     def _now(self) -> str:
         return to_text(self._clock())
+
+
+async def _note_messages(tx: Transaction, row: sqlite3.Row) -> None:
+    """Notes the messages in Discord that show a job; those for its owner alone are out of reach."""
+    if row["private"] and row["result_channel_id"] is None:
+        return
+    result_channel_id = row["result_channel_id"] or row["channel_id"]
+    for message_id, channel_id in (
+        (row["status_message_id"], row["channel_id"]),
+        (row["result_message_id"], result_channel_id),
+    ):
+        if message_id is not None:
+            await tx.rows(
+                "INSERT INTO messages_to_delete (message_id, channel_id) VALUES (?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (message_id, channel_id),
+            )
 
 
 async def _audit(tx: Transaction, now: str, actor_id: int, act: str) -> None:

@@ -83,7 +83,10 @@ async def test_command_names_texts_and_options_fit_discords_limits(tmp_path: Pat
         finally:
             await env.shutdown()
     names = [command["name"] for command in commands]
-    assert sorted(names) == ["help", "history", "imagine", "queue", "settings"]
+    assert sorted(names) == [
+        *("help", "history", "imagine", "me"),
+        *("privacy", "queue", "settings"),
+    ]
 
     def characters(node: dict[str, object]) -> int:
         own = len(str(node.get("name", ""))) + len(str(node.get("description", "")))

@@ -24,8 +24,8 @@ async def test_history_lists_own_pictures_newest_first_with_links(world: World) 
     assert answer.response is not None
     text = answer.response.embeds[0].description or ""
     newest, _, oldest, details = text.splitlines()
-    assert newest == r"**a \@everyone dog**"
-    assert oldest == "**a cat**"
+    assert newest == r"`1` **a \@everyone dog**"
+    assert oldest == "`2` **a cat**"
     first = world.results()[0]
     link = f"https://discord.com/channels/{world.guild.id}/{world.channel.id}/{first.id}"
     assert link in details
@@ -43,7 +43,7 @@ async def test_history_has_older_pages(tmp_path: Path) -> None:
         assert labels(answer.response) == ["Older"]
         await world.ann.click(answer.response, label="Older")
         assert answer.response.embeds[0].description is not None
-        assert answer.response.embeds[0].description.startswith("**number 1**")
+        assert answer.response.embeds[0].description.startswith("`1` **number 2**\n")
         assert labels(answer.response) == []
 
 
@@ -170,6 +170,8 @@ async def test_help_topics_know_the_limits_that_hold(world: World) -> None:
         ("prompts", f"as much as you say (0 to {MAX_WEIGHT:g}; 1 is normal)"),
         ("options", "in steps of 8, up to 1024"),
         ("buttons", "Reroll"),
+        ("history", "/history tree"),
+        ("settings", "your default over the model's own"),
         ("limits", "4 jobs waiting or running at a time, start 10 in a minute"),
         ("privacy", "private:True"),
     ):

@@ -45,6 +45,7 @@ NOISY = 0.6  # exponent of the time: more of the noisy times, where the layout i
 LEARNING_RATE = 1e-3
 WARM_UP_STEPS = 100
 CHECKPOINT_EVERY = 8_000
+PREVIEW_STEPS = 12
 SAMPLES = {"openpose": 60_000, "canny": 32_000, "depth": 24_000, "segmentation": 24_000}
 
 
@@ -179,7 +180,7 @@ def preview(
     pictures = with_control(pipe, controlnet)(
         [canonical_caption(scene) for scene in scenes],
         image=hints,
-        num_inference_steps=12,
+        num_inference_steps=PREVIEW_STEPS,
         guidance_scale=float(export.SETTINGS["default_guidance_scale"]),
         generator=[torch.Generator().manual_seed(i) for i in range(count)],
     ).images

@@ -68,6 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     imagine.add_argument("--count", type=int, default=1, help="1 to 4 pictures, FILE-2.png, ...")
     imagine.add_argument("--image", type=Path, metavar="FILE", help="picture to start from")
     imagine.add_argument("--strength", type=float, help="0 keeps that picture, 1 ignores it")
+    imagine.add_argument(
+        "--style",
+        action="append",
+        default=[],
+        metavar="FILE[:WEIGHT]",
+        help="LoRA, a .safetensors file; several are added up",
+    )
+    imagine.add_argument(
+        "--clip-skip", type=int, default=0, help="text encoder layers to leave out"
+    )
     imagine.add_argument("--model", help="pocket, a folder, a .safetensors file or a hub id")
     return parser
 

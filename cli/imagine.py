@@ -8,16 +8,20 @@ import io
 import secrets
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
+from safetensors import SafetensorError
 
 from cli.logs import set_up_logging
 from cli.parts import Parts, open_parts
 from engine.errors import EngineError, InvalidRequestError, error_from_wire
+from engine.lora.metadata import read_lora_info
 from engine.settings import Settings
 from engine.types import (
     MAX_SEED,
+    AdapterWeight,
     Destination,
     EngineDied,
     EngineInfo,
@@ -66,15 +70,17 @@ async def imagine(settings: Settings, options: argparse.Namespace) -> int:
 async def _generate(parts: Parts, options: argparse.Namespace) -> GenerationResult:
     image = _read_image(options.image) if options.image is not None else None
     sha256 = await parts.pictures.put(image) if image is not None else None
+    styles = [await _install(parts, text, n) for n, text in enumerate(options.style, start=1)]
     if (expected := parts.engine.info) is not None:
-        build_request(options, expected, sha256)  # a wrong option is told before the model loads
+        # A wrong option is told before the model loads.
+        build_request(options, expected, sha256, styles)
     info = await _wait_for_engine(parts)
     submission = Submission(
         origin="command-line",
         owner_id=0,
         owner_name="operator",
         destination=Destination(channel_id=0),
-        request=build_request(options, info, sha256),
+        request=build_request(options, info, sha256, styles),
     )
     job = await parts.queue.submit(submission)
     async for event in parts.queue.watch(job.id):
@@ -105,7 +111,10 @@ async def _wait_for_engine(parts: Parts) -> EngineInfo:
 
 
 def build_request(
-    options: argparse.Namespace, info: EngineInfo, init_image: str | None
+    options: argparse.Namespace,
+    info: EngineInfo,
+    init_image: str | None,
+    styles: Sequence[AdapterWeight] = (),
 ) -> GenerationRequest:
     """Returns the request; what was left out is the model's own choice.
 
@@ -145,7 +154,35 @@ def build_request(
         model=info.model,
         init_image=init_image,
         strength=strength if init_image is not None else None,
+        adapters=tuple(styles),
+        clip_skip=options.clip_skip,
     )
+
+
+async def _install(parts: Parts, text: str, number: int) -> AdapterWeight:
+    """Puts a LoRA file that is named as FILE or FILE:WEIGHT into the registry."""
+    name, _, ending = text.rpartition(":")
+    try:
+        path, weight = Path(name), float(ending)
+    except ValueError:
+        path, weight = Path(text), 1.0
+    try:
+        info = await asyncio.to_thread(read_lora_info, path)
+        style = await parts.adapters.add(
+            path, f"{number} {path.stem[:40]}", trigger_words=info.triggers,
+            family=info.family, default_weight=weight,
+        )  # fmt: skip
+    except OSError as error:
+        raise InvalidRequestError(
+            f"The style {path} cannot be read ({error.strerror or error})."
+        ) from error
+    except SafetensorError as error:
+        raise InvalidRequestError(
+            f"The style {path} is no .safetensors file ({error}). Only these are read."
+        ) from error
+    if style.trigger_words:
+        print(f"{path.name} listens to: {', '.join(style.trigger_words)}", file=sys.stderr)
+    return AdapterWeight(style.sha256, weight)
 
 
 def _words(argument: str) -> str:

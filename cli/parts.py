@@ -12,6 +12,7 @@ from engine.model_card import provisional_info
 from engine.queue import JobQueue
 from engine.settings import Settings
 from engine.types import Limits
+from storage.adapters import AdapterTable
 from storage.arrivals import Arrivals
 from storage.database import Database
 from storage.facts import Facts
@@ -42,6 +43,7 @@ class Parts:
     people: People
     privacy: Privacy
     facts: Facts
+    adapters: AdapterTable
     engine: EngineClient
     queue: JobQueue
 
@@ -82,6 +84,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             people=people,
             privacy=privacy,
             facts=Facts(database),
+            adapters=AdapterTable(database, settings.data_dir),
             engine=engine,
             queue=JobQueue(store=jobs, engine=engine, limits=lambda submission: limits),
         )

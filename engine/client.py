@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from engine import protocol
@@ -21,6 +22,7 @@ from engine.errors import (
     GenerationError,
     JobSetAsideError,
     ModelLoadError,
+    error_from_wire,
 )
 from engine.process import EngineProcess, running
 from engine.protocol import Frame, ProtocolError
@@ -114,7 +116,15 @@ class EngineClient:
             ValueError: The job was accepted before and has not ended.
             ProtocolError: It is too large for a frame.
         """
-        fields = {"job_id": job_id, "request": protocol.pack(request), "images": list(images)}
+        fields = {
+            "job_id": job_id,
+            "request": protocol.pack(request),
+            "images": list(images),
+            "adapters": [
+                (adapter.sha256, str(self._settings.adapter_file(adapter.sha256).resolve()))
+                for adapter in request.adapters
+            ],
+        }
         frame = protocol.encode("generate", fields, list(images.values()))
         self._roster.add(AcceptedJob(job_id, request.num_images, frame, deaths=attempts))
         self._to_send.set()
@@ -157,6 +167,26 @@ class EngineClient:
             raise EngineDiedError(f"The engine did not answer {kind!r}.") from error
         finally:
             del self._calls[call_id]
+
+    async def load_adapter(self, sha256: str, path: Path) -> Mapping[str, Any]:
+        """Loads a LoRA file ahead of its first job, and so checks that the model can use it.
+
+        Args:
+            sha256: What the file's bytes must hash to.
+            path: An absolute path.
+
+        Returns:
+            "unet" and "text": the layers of either that it changes; "bytes": what it holds.
+
+        Raises:
+            InvalidRequestError: It is no LoRA for this model.
+            UnknownAdapterError: The file is gone or is another one.
+            EngineDiedError: No engine is ready, or it ended or was silent before it answered.
+        """
+        value = await self.call("adapter_load", sha256=sha256, path=str(path))
+        if "error" in value:
+            raise error_from_wire(value["error"], value["message"])
+        return dict(value)
 
     async def run(self) -> None:
         """Keeps an engine running until it is cancelled; then the process is ended."""

@@ -6,9 +6,12 @@ payload: the blobs one after the other, their lengths in the header's "blobs". `
 ====================  =====================================================================
 bot -> engine
 ====================  =====================================================================
-generate              job_id, request, images (names of the blobs: sha256 of init pictures)
+generate              job_id, request, images (names of the blobs: sha256 of the request's pictures),
+                      adapters (pairs of sha256 and path of the request's LoRAs)
 cancel                job_id
 stats                 call_id; answered by `reply`
+adapter_load          call_id, sha256, path; answered by `reply` when it is loaded and checked
+adapter_unload        call_id, sha256; answered by `reply`: whether it was loaded
 drain                 finish what runs, then exit 0
 ====================  =====================================================================
 

@@ -62,6 +62,9 @@ class EngineSettings(BaseSettings):
     controlnet_memory_mb: int = Field(
         3000, ge=0, description="ControlNets that are kept loaded while no job needs them"
     )
+    adapter_memory_mb: int = Field(
+        1000, ge=0, description="LoRAs that are kept loaded while no job needs them"
+    )
     preview_interval_s: float = Field(1.5, gt=0, description="At most one preview a job each")
 
 
@@ -141,6 +144,10 @@ class Settings(EngineSettings):
     def _split_command(cls, value: object) -> object:
         """Takes a command as one types it as well as a TOML list."""
         return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+    def adapter_file(self, sha256: str) -> Path:
+        """Returns where the file of a LoRA lies."""
+        return self.data_dir / "adapters" / f"{sha256}.safetensors"
 
     def engine_environment(self) -> dict[str, str]:
         """Returns the `EASEL_...` variables that give the engine process this `EngineSettings`."""

@@ -22,6 +22,9 @@ MAX_GUIDANCE_SCALE = 20.0
 MAX_IMAGES = 4  # pictures of one job
 MAX_CONTROLS = 3  # ControlNets of one job
 MAX_CONTROL_SCALE = 2.0
+MAX_ADAPTERS = 5  # LoRAs of one job
+MAX_ADAPTER_WEIGHT = 2.0  # also below zero, where a LoRA does the opposite
+MAX_CLIP_SKIP = 11  # a model may have fewer layers
 CONTROL_COST = 0.35  # a ControlNet's work for a row as a share of the U-Net's (283 of 803 GFLOP)
 
 
@@ -110,6 +113,18 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterWeight:
+    """A LoRA of a job: sha256 (hex) of its file, and how much of it, -2 to 2."""
+
+    sha256: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequestError when the weight is out of range."""
+        _check_number("weight of the style", self.weight, -MAX_ADAPTER_WEIGHT, MAX_ADAPTER_WEIGHT)
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """Everything that decides the pixels, and nothing about who asked.
 
@@ -133,6 +148,8 @@ class GenerationRequest:
         mask_image: sha256 (hex) of a picture that is white where `init_image` is made anew and black
             where it is kept; None to change all of it.
         controls: ControlNets, at most `MAX_CONTROLS`, each kind once.
+        adapters: LoRAs, at most `MAX_ADAPTERS`, each once.
+        clip_skip: Last layers of the text encoder that are left out; 0 for none (A1111 counts from 1).
     """
 
     prompt: str
@@ -150,6 +167,8 @@ class GenerationRequest:
     second_pass: SecondPass | None = None
     mask_image: str | None = None
     controls: tuple[Control, ...] = ()
+    adapters: tuple[AdapterWeight, ...] = ()
+    clip_skip: int = 0
 
     def __post_init__(self) -> None:
         """Raises InvalidRequestError, naming the option and its range, when a field is out of range."""
@@ -182,6 +201,13 @@ class GenerationRequest:
                 f"A picture takes at most {MAX_CONTROLS} controls, each kind once, not "
                 f"{', '.join(kinds)}. Leave one out."
             )
+        hashes = {adapter.sha256 for adapter in self.adapters}
+        if len(self.adapters) > MAX_ADAPTERS or len(hashes) < len(self.adapters):
+            raise InvalidRequestError(
+                f"A picture takes at most {MAX_ADAPTERS} styles, each once, not {len(self.adapters)}. "
+                "Leave one out."
+            )
+        _check_number("clip skip", self.clip_skip, 0, MAX_CLIP_SKIP)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -228,6 +254,33 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class InstalledAdapter:
+    """A LoRA that people may use.
+
+    Attributes:
+        sha256: Of its file (hex).
+        name: Unique without regard to case.
+        trigger_words: What a prompt should say to make the most of it.
+        default_weight: The weight when nobody says another.
+        family: Base models that it fits, as in `EngineInfo.family`.
+        enabled: False while an administrator keeps it from being used.
+        added_by: Discord user; 0 for the operator.
+        size_bytes: Of its file.
+        added_at: Aware UTC.
+    """
+
+    sha256: str
+    name: str
+    trigger_words: tuple[str, ...]
+    default_weight: float
+    family: str
+    enabled: bool
+    added_by: int
+    size_bytes: int
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What the engine says of itself when it is ready; options and limits follow it.
 
@@ -251,7 +304,7 @@ class EngineInfo:
         default_negative_prompt: The model's own choice; words that a model never saw would spoil its
             pictures.
         control_kinds: ControlNets that the model has; each is loaded when it is first asked for.
-        adapters: sha256 of loaded LoRAs.
+        adapters: sha256 of LoRAs that are loaded at the start.
     """
 
     model: str

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from engine.errors import InvalidRequestError
 from engine.types import (
+    AdapterWeight,
     Control,
     Destination,
     Generation,
@@ -24,7 +25,7 @@ from engine.types import (
     Submission,
 )
 
-D = TypeVar("D", GenerationRequest, SecondPass, Control)
+D = TypeVar("D", GenerationRequest, SecondPass, Control, AdapterWeight)
 Clock = Callable[[], datetime]  # returns aware UTC
 
 _REQUEST = TypeAdapter(GenerationRequest)
@@ -63,6 +64,7 @@ def request_from_json(text: str) -> GenerationRequest:
     if values.get("second_pass") is not None:
         values["second_pass"] = _unchecked(SecondPass, values["second_pass"])
     values["controls"] = tuple(_unchecked(Control, c) for c in values.get("controls", ()))
+    values["adapters"] = tuple(_unchecked(AdapterWeight, a) for a in values.get("adapters", ()))
     return _unchecked(GenerationRequest, values | {"sampler": Sampler(values["sampler"])})
 
 

@@ -112,6 +112,7 @@ def _run(link: Link, settings: EngineSettings) -> int:
         preview_interval_s=settings.preview_interval_s,
         control_sources=sources,
         control_bytes=settings.controlnet_memory_mb << 20,
+        adapter_bytes=settings.adapter_memory_mb << 20,
     )
     link.send("ready", {"info": protocol.pack(info)})
     try:

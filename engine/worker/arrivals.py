@@ -1,4 +1,4 @@
-"""Jobs that wait for their ControlNets while the others' steps go on."""
+"""Jobs that wait for their ControlNets and LoRAs while the others' steps go on."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
+from engine.errors import EngineError, UnknownAdapterError
 from engine.types import GenerationRequest
-from engine.worker import controls
+from engine.worker import controls, lora_file, lora_rows
 from engine.worker.jobs import JobRun
+from engine.worker.lora_file import Adapter
+from engine.worker.lora_rows import Combination
 from engine.worker.models import Model
 from engine.worker.pool import Lease, Pool
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -21,17 +28,19 @@ class Arrival:
 
     Attributes:
         nets: Of each kind of control the lease of its ControlNet.
+        adapters: Of each of the request's LoRAs its lease, in their order.
     """
 
     job_id: str
     request: GenerationRequest
     images: Mapping[str, bytes]
     nets: dict[str, Lease[Any]] = field(default_factory=dict)
+    adapters: list[Lease[Adapter]] = field(default_factory=list)
 
     @property
     def is_complete(self) -> bool:
         """True when everything is loaded, or has failed to."""
-        return all(lease.loading.done() for lease in self.nets.values())
+        return all(lease.loading.done() for lease in [*self.nets.values(), *self.adapters])
 
     def loaded_nets(self) -> dict[str, Any]:
         """Returns the ControlNets by kind. Raises what went wrong with the first that failed."""
@@ -50,6 +59,7 @@ class Arrivals:
         sources: Mapping[str, str],
         *,
         control_bytes: int,
+        adapter_bytes: int,
         wake: Callable[[], None],
     ) -> None:
         """Prepares empty pools.
@@ -58,6 +68,7 @@ class Arrivals:
             model: The loaded model.
             sources: ControlNets by kind: folder or hub id.
             control_bytes: ControlNets that stay loaded while nobody needs them.
+            adapter_bytes: The same of LoRAs.
             wake: Called from the loading thread when something is there.
         """
         self._model = model
@@ -65,8 +76,12 @@ class Arrivals:
         self._wake = wake
         self._loader = ThreadPoolExecutor(1, "loader")
         self._nets: Pool[Any] = Pool(control_bytes, self._loader, controls.size_bytes)
+        self._adapters: Pool[Adapter] = Pool(adapter_bytes, self._loader, lambda a: a.size_bytes)
         self._waiting: list[Arrival] = []
         self._held: dict[JobRun, Arrival] = {}
+        self._calls: dict[int, Lease[Adapter]] = {}
+        # Jobs with the same LoRAs share the matrices, and their rows are multiplied together.
+        self._combinations: WeakValueDictionary[Any, Combination] = WeakValueDictionary()
 
     @property
     def is_empty(self) -> bool:
@@ -78,20 +93,34 @@ class Arrivals:
         """The jobs that wait, oldest first."""
         return [arrival.job_id for arrival in self._waiting]
 
-    def add(self, arrival: Arrival) -> None:
-        """Takes a job in and orders what it needs."""
+    def add(self, arrival: Arrival, files: Mapping[str, Path]) -> None:
+        """Takes a job in and orders what it needs; `files` are its LoRAs by sha256."""
         self._waiting.append(arrival)
         for control in arrival.request.controls:
-            load = partial(
-                controls.load, self._model, control.kind, self._sources.get(control.kind, "")
-            )
-            arrival.nets[control.kind] = self._order(self._nets.take(control.kind, load))
+            source = self._sources.get(control.kind, "")
+            load = partial(controls.load, self._model, control.kind, source)
+            arrival.nets[control.kind] = self._order(self._nets, control.kind, load)
+        for adapter in arrival.request.adapters:
+            path = files.get(adapter.sha256, Path())
+            arrival.adapters.append(self._order_adapter(adapter.sha256, path))
 
     def pop_complete(self) -> list[Arrival]:
         """Returns the jobs that need not wait any more, oldest first; `hold` or `release` follows."""
         complete = [arrival for arrival in self._waiting if arrival.is_complete]
         self._waiting = [arrival for arrival in self._waiting if not arrival.is_complete]
         return complete
+
+    def combine(self, arrival: Arrival) -> Combination | None:
+        """Returns the job's LoRAs as one; None without. Raises what went wrong with the first."""
+        asked = arrival.request.adapters
+        pairs = [
+            (lease.loading.result(), adapter.weight)
+            for lease, adapter in zip(arrival.adapters, asked, strict=True)
+        ]
+        known = self._combinations.get(asked)
+        if known is None and (known := lora_rows.combine(pairs)) is not None:
+            self._combinations[asked] = known
+        return known
 
     def pop(self, job_id: str) -> bool:
         """Lets a waiting job go; False when there is none."""
@@ -108,19 +137,62 @@ class Arrivals:
 
     def release(self, arrival: Arrival) -> None:
         """Gives back what a job that did not start has ordered."""
-        for lease in arrival.nets.values():
-            self._nets.give_back(lease)
+        for net in arrival.nets.values():
+            self._nets.give_back(net)
+        for adapter in arrival.adapters:
+            self._adapters.give_back(adapter)
 
     def release_ended(self) -> None:
         """Gives back what ended jobs held."""
         for job in [job for job in self._held if job.has_ended]:
             self.release(self._held.pop(job))
 
+    def preload(self, call_id: int, sha256: str, path: Path) -> None:
+        """Loads a LoRA that no job waits for; `pop_answers` tells how that went."""
+        self._calls[call_id] = self._order_adapter(sha256, path)
+        if self._calls[call_id].loading.done():
+            self._wake()
+
+    def pop_answers(self) -> list[tuple[int, dict[str, Any]]]:
+        """Returns what the finished calls of `preload` are answered: facts, or error and message."""
+        done = {id_: lease for id_, lease in self._calls.items() if lease.loading.done()}
+        answers = []
+        for call_id, lease in done.items():
+            answers.append((call_id, _facts(lease)))
+            self._adapters.give_back(self._calls.pop(call_id))
+        return answers
+
+    def unload(self, sha256: str) -> bool:
+        """Forgets a LoRA; jobs that have it keep it to their end. False when it was not there."""
+        return self._adapters.drop(sha256)
+
     def loaded_controls(self) -> tuple[str, ...]:
         """Returns the kinds whose ControlNet is in memory."""
         return self._nets.keys()
 
-    def _order(self, lease: Lease[Any]) -> Lease[Any]:
+    def loaded_adapters(self) -> tuple[str, ...]:
+        """Returns the sha256 of the LoRAs in memory."""
+        return self._adapters.keys()
+
+    def _order_adapter(self, sha256: str, path: Path) -> Lease[Adapter]:
+        unet, text_encoder = self._model.unet, self._model.text_encoder
+        return self._order(
+            self._adapters, sha256, partial(lora_file.load, path, sha256, unet, text_encoder)
+        )
+
+    def _order(self, pool: Pool[T], key: str, load: Callable[[], T]) -> Lease[T]:
+        lease = pool.take(key, load)
         if not lease.loading.done():
             lease.loading.add_done_callback(lambda _: self._wake())
         return lease
+
+
+def _facts(lease: Lease[Adapter]) -> dict[str, Any]:
+    try:
+        adapter = lease.loading.result()
+    except EngineError as error:
+        return {"error": type(error).__name__, "message": str(error)}
+    except Exception:
+        text = "The style could not be loaded; the operator's log says why."
+        return {"error": UnknownAdapterError.__name__, "message": text}
+    return {"unet": len(adapter.unet), "text": len(adapter.text), "bytes": adapter.size_bytes}

@@ -10,10 +10,13 @@ from typing import Any
 
 import torch
 
-from engine.worker import controls
+from engine.worker import controls, lora_rows
 from engine.worker.controls import ControlRun
+from engine.worker.lora_rows import Combination
 
 log = logging.getLogger(__name__)
+
+PLAN_AGE = 8  # calls: a step may be several, and sizes take turns
 
 
 class RowError(Exception):
@@ -40,12 +43,14 @@ class Rows:
         timesteps: (rows,), float32.
         prompt_embeds: Of each row (1, tokens, width), where tokens may differ.
         controls: Of each row the ControlNets that guide it in this step.
+        adapters: Of each row its LoRAs, or None.
     """
 
     sample: Any
     timesteps: Any
     prompt_embeds: Sequence[Any]
     controls: Sequence[Sequence[ControlRun]]
+    adapters: Sequence[Combination | None]
 
     def __len__(self) -> int:
         """Returns the number of rows."""
@@ -58,6 +63,7 @@ class Rows:
             self.timesteps[start:end],
             self.prompt_embeds[start:end],
             self.controls[start:end],
+            self.adapters[start:end],
         )
 
     def pick(self, places: Sequence[int]) -> Rows:
@@ -67,6 +73,7 @@ class Rows:
             torch.cat([self.timesteps[place : place + 1] for place in places]),
             [self.prompt_embeds[place] for place in places],
             [self.controls[place] for place in places],
+            [self.adapters[place] for place in places],
         )
 
 
@@ -88,9 +95,13 @@ class Call:
 class Predictor:
     """Calls the U-Net, in smaller parts where one call does not fit into memory."""
 
-    def __init__(self, unet: Any) -> None:
-        """Keeps the U-Net and, per latent size, the rows that are known to fit."""
+    def __init__(self, unet: Any, way: lora_rows.Way = "seg") -> None:
+        """Keeps the U-Net, the way of adding LoRAs to rows and, per latent size, the rows that are known to fit."""
         self._unet = unet
+        self._way = way
+        self._calls = 0
+        # Of LoRAs by row: the hooks, and the number of the call that used them last.
+        self._plans: dict[tuple[Combination | None, ...], tuple[lora_rows.Hooks, int]] = {}
         self._fits: dict[tuple[int, ...], int] = {}
         # Attention does not see that all its keys are there twice. The pooling of such a U-Net does:
         # it adds their mean as one more key, which would count for less.
@@ -153,9 +164,14 @@ class Predictor:
         """The ControlNets over the rows that they guide, then the U-Net over all rows."""
         text = _stack(rows.prompt_embeds)
         residuals, counts = controls.add_residuals(rows.controls, rows.sample, rows.timesteps, text)
-        output = self._unet(
-            rows.sample, rows.timesteps, encoder_hidden_states=text, return_dict=False, **residuals
-        )[0]
+        with lora_rows.applied(self._hooks(rows.adapters)):
+            output = self._unet(
+                rows.sample,
+                rows.timesteps,
+                encoder_hidden_states=text,
+                return_dict=False,
+                **residuals,
+            )[0]
         return output, [
             Call(
                 len(rows),
@@ -164,6 +180,23 @@ class Predictor:
             )
             for own in rows.controls
         ]
+
+    def _hooks(self, adapters: Sequence[Combination | None]) -> lora_rows.Hooks:
+        """Returns the hooks of these rows' LoRAs, most often those of the step before."""
+        self._calls += 1
+        hooks: lora_rows.Hooks = ()
+        if any(adapters):
+            key = tuple(adapters)
+            if key in self._plans:
+                hooks, _ = self._plans[key]
+            else:
+                pairs = [own.unet if own else None for own in adapters]
+                hooks = lora_rows.plan(self._unet, pairs, self._way)
+            self._plans[key] = hooks, self._calls
+        self._plans = {
+            key: plan for key, plan in self._plans.items() if plan[1] > self._calls - PLAN_AGE
+        }
+        return hooks
 
 
 def _stack(prompt_embeds: Sequence[Any]) -> Any:

@@ -85,6 +85,11 @@ def infotext(request: GenerationRequest, info: EngineInfo, seed: int, size: tupl
     if second is not None:
         pairs.append(("Hires resize", f"{size[0]}x{size[1]}"))
         pairs.append(("Hires upscaler", "Lanczos"))
+    if request.clip_skip:
+        pairs.append(("Clip skip", request.clip_skip + 1))
+    if request.adapters:
+        hashes = [adapter.sha256[:12] for adapter in request.adapters]
+        pairs.append(("Lora hashes", ", ".join(f"{short}: {short}" for short in hashes)))
     pairs.append(("Version", VERSION))
     lines = [_disarm(request.prompt)]
     if request.negative_prompt:

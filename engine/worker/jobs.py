@@ -16,6 +16,7 @@ from engine.worker import pixels
 from engine.worker.controls import ControlRun
 from engine.worker.denoise import Call
 from engine.worker.inpaint import Repaint, latent_mask, noise_levels
+from engine.worker.lora_rows import Combination
 from engine.worker.models import Model
 from engine.worker.samplers import make_scheduler, remaining_timesteps, takes_generator
 from engine.worker.tables import Table, Tables
@@ -106,6 +107,7 @@ class JobRun:
     Attributes:
         prompt_embeds: (1, tokens, width).
         negative_embeds: The same for the negative prompt; None without guidance.
+        adapters: Its LoRAs; None without.
         mask: The request's mask, as it was given; None without one.
         maps: Of each of the request's controls its ControlNet and its map, as it was given.
         tables: The samplers as tables; None to step each picture by its own scheduler.
@@ -116,6 +118,7 @@ class JobRun:
     request: GenerationRequest
     prompt_embeds: Any
     negative_embeds: Any
+    adapters: Combination | None = None
     mask: Image.Image | None = None
     maps: Sequence[tuple[Control, Any, Image.Image]] = ()
     warnings: tuple[str, ...] = ()
@@ -158,6 +161,7 @@ def start_job(
     request: GenerationRequest,
     images: Mapping[str, bytes],
     nets: Mapping[str, Any],
+    adapters: Combination | None = None,
     tables: Tables | None = None,
 ) -> JobRun:
     """Encodes prompts and the picture to start from, and returns the job ready for its first step.
@@ -169,13 +173,16 @@ def start_job(
         request: What to make.
         images: Encoded pictures by sha256, all that the request refers to.
         nets: ControlNets by kind, all that the request asks for.
+        adapters: The request's LoRAs; None without.
         tables: The samplers as tables; None to step each picture by its own scheduler.
 
     Raises:
         InvalidRequestError: The request does not fit this model, or its picture cannot be read.
     """
-    prompt = prompts.encode(request.prompt)
-    negative = prompts.encode(request.negative_prompt) if request.guidance_scale > 1 else None
+    prompt = prompts.encode(request.prompt, adapters, request.clip_skip)
+    negative = None
+    if request.guidance_scale > 1:
+        negative = prompts.encode(request.negative_prompt, adapters, request.clip_skip)
     warnings = [unread_warning("prompt", prompt.unread)] if prompt.unread else []
     if negative is not None and negative.unread:
         warnings.append(unread_warning("negative prompt", negative.unread))
@@ -184,10 +191,11 @@ def start_job(
         request,
         prompt.embeds,
         None if negative is None else negative.embeds,
-        None if request.mask_image is None else _picture(images, request.mask_image),
-        [(c, nets[c.kind], _picture(images, c.image)) for c in request.controls],
-        tuple(warnings),
-        tables,
+        adapters=adapters,
+        mask=None if request.mask_image is None else _picture(images, request.mask_image),
+        maps=[(c, nets[c.kind], _picture(images, c.image)) for c in request.controls],
+        warnings=tuple(warnings),
+        tables=tables,
     )
     size = (request.width, request.height)
     if request.init_image is None or request.strength is None:

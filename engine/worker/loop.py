@@ -7,6 +7,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from engine.worker.arrivals import Arrival, Arrivals
 from engine.worker.denoise import Predictor, RowError, Rows, is_device_lost, is_out_of_memory
 from engine.worker.encoding import Encoder, Send, failure
 from engine.worker.jobs import JobRun, PictureRun, start_job, start_second_pass
+from engine.worker.lora_rows import Way
 from engine.worker.models import Model
 from engine.worker.tables import Tables
 from engine.worker.text import PromptEncoder
@@ -49,6 +51,7 @@ class RowLoop:
         preview_interval_s: float,
         control_sources: Mapping[str, str],
         control_bytes: int,
+        adapter_bytes: int,
         has_tables: bool = True,
     ) -> None:
         """Prepares an empty loop.
@@ -62,6 +65,7 @@ class RowLoop:
             preview_interval_s: Shortest time between two previews of a job.
             control_sources: ControlNets by kind: folder or hub id.
             control_bytes: ControlNets that stay loaded while nobody needs them.
+            adapter_bytes: The same of LoRAs.
             has_tables: Step all pictures at once by tables. Without, each is stepped by its own
                 scheduler: a job alone then equals the stock pipeline to the bit.
         """
@@ -74,13 +78,15 @@ class RowLoop:
             model,
             control_sources,
             control_bytes=control_bytes,
+            adapter_bytes=adapter_bytes,
             wake=lambda: inbox.put(Frame("loaded", {})),
         )
         self._row_limit = row_limit
         self._preview_interval_s = preview_interval_s
         self._prompts = PromptEncoder(model.tokenizer, model.text_encoder)
         self._colours = previews.fit_colours(model)
-        self._predictor = Predictor(model.unet)
+        way: Way = "bmm" if model.device.type == "cuda" else "seg"
+        self._predictor = Predictor(model.unet, way)
         self._tables = Tables(model.scheduler_config) if has_tables else None
         self._pace = machine.Pace(model.device)
         self._running: list[PictureRun] = []
@@ -146,6 +152,7 @@ class RowLoop:
                         timesteps=timesteps.to(self._model.device, non_blocking=True),
                         prompt_embeds=embeds,
                         controls=[p.active_controls for p in rows],
+                        adapters=[p.job.adapters for p in rows],
                     )
                 )
             except RowError as error:
@@ -256,6 +263,15 @@ class RowLoop:
                         self._running = [p for p in self._running if p.job is not job]
             case "loaded":
                 self._admit()
+                for call_id, value in self._arrivals.pop_answers():
+                    self._send("reply", {"call_id": call_id, "value": value})
+            case "adapter_load":
+                fields = frame.fields
+                path = Path(fields["path"])
+                self._arrivals.preload(int(fields["call_id"]), str(fields["sha256"]), path)
+            case "adapter_unload":
+                was_loaded = self._arrivals.unload(str(frame.fields["sha256"]))
+                self._send("reply", {"call_id": frame.fields["call_id"], "value": was_loaded})
             case "stats":
                 reply = {"call_id": frame.fields["call_id"], "value": self._stats()}
                 self._send("reply", reply)
@@ -270,18 +286,20 @@ class RowLoop:
             request = protocol.unpack(GenerationRequest, frame.fields["request"])
             self._info.check(request)
             images = dict(zip(frame.fields["images"], frame.blobs, strict=True))
+            files = {sha256: Path(path) for sha256, path in frame.fields.get("adapters", ())}
         except Exception as error:
             self._send("failed", failure(job_id, _as_engine_error(error)))
             return
-        self._arrivals.add(Arrival(job_id, request, images))
+        self._arrivals.add(Arrival(job_id, request, images), files)
         self._admit()
 
     def _admit(self) -> None:
-        """Starts the jobs whose ControlNets are there."""
+        """Starts the jobs whose ControlNets and LoRAs are there."""
         for arrival in self._arrivals.pop_complete():
             job_id = arrival.job_id
             try:
                 nets = arrival.loaded_nets()
+                adapters = self._arrivals.combine(arrival)
                 job = start_job(
                     self._model,
                     self._prompts,
@@ -289,6 +307,7 @@ class RowLoop:
                     arrival.request,
                     arrival.images,
                     nets,
+                    adapters,
                     self._tables,
                 )
             except Exception as error:
@@ -320,6 +339,7 @@ class RowLoop:
             "decoding": len(self._decoding),
             "arriving": self._arrivals.job_ids,
             "controls": self._arrivals.loaded_controls(),
+            "adapters": self._arrivals.loaded_adapters(),
             "ticks": self._ticks,
             "steps_per_s": round(len(recent) / seconds, 2),
             "row_steps_per_s": round(sum(rows for _, rows in recent) / seconds, 2),

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from engine.errors import InvalidRequestError
 from engine.worker import prompt_syntax
+from engine.worker.lora_rows import Combination, applied, plan
 from engine.worker.prompt_syntax import MAX_WEIGHT, Segment
 
 CACHE_BYTES = 64 << 20  # about 280 prompts of 77 tokens, 768 wide, in float32
@@ -60,25 +62,45 @@ class PromptEncoder:
         self._text_encoder = text_encoder
         self._cache_bytes = cache_bytes
         self._cached_bytes = 0
-        self._cache: OrderedDict[str, EncodedPrompt] = OrderedDict()
+        self._cache: OrderedDict[Any, EncodedPrompt] = OrderedDict()
 
-    def encode(self, text: str) -> EncodedPrompt:
-        """Returns the embedding of `text`; negative prompts nearly always come from the cache."""
-        encoded = self._cache.get(text)
+    def encode(
+        self, text: str, adapters: Combination | None = None, clip_skip: int = 0
+    ) -> EncodedPrompt:
+        """Returns the embedding of `text`; negative prompts nearly always come from the cache.
+
+        Args:
+            text: A prompt.
+            adapters: LoRAs; those that change the text encoder act here.
+            clip_skip: Last layers of the encoder that are left out.
+
+        Raises:
+            InvalidRequestError: The text encoder has no layer left.
+        """
+        layers = self._text_encoder.config.num_hidden_layers
+        if clip_skip >= layers:
+            raise InvalidRequestError(
+                f"Clip skip is {clip_skip}, this model's text encoder has {layers} layers. "
+                f"Use {layers - 1} or less."
+            )
+        if adapters is not None and not adapters.text:
+            adapters = None
+        key = (text, clip_skip, adapters and adapters.text_key)
+        encoded = self._cache.get(key)
         if encoded is None:
-            encoded = self._cache[text] = self._encode(text)
+            encoded = self._cache[key] = self._encode(text, adapters, clip_skip)
             self._cached_bytes += encoded.embeds.nbytes
-        self._cache.move_to_end(text)
+        self._cache.move_to_end(key)
         while self._cached_bytes > self._cache_bytes:
             self._cached_bytes -= self._cache.popitem(last=False)[1].embeds.nbytes
         return encoded
 
-    def _encode(self, text: str) -> EncodedPrompt:
+    def _encode(self, text: str, adapters: Combination | None, clip_skip: int) -> EncodedPrompt:
         size = self._tokenizer.model_max_length - 2  # without the start and end tokens
         parts = [self._tokenize(part) for part in prompt_syntax.parse(text)]
         chunks = [chunk for part in parts for chunk in _split(part, size) if chunk.tokens]
         unread = " ".join("".join(chunk.text for chunk in chunks[MAX_CHUNKS:]).split())
-        embeds = self._embed(chunks[:MAX_CHUNKS] or [_Chunk([], "")], size)
+        embeds = self._embed(chunks[:MAX_CHUNKS] or [_Chunk([], "")], size, adapters, clip_skip)
         return EncodedPrompt(embeds, unread)
 
     def _tokenize(self, part: list[Segment]) -> _Chunk:
@@ -105,7 +127,9 @@ class PromptEncoder:
             begin += len(segment.text)
         return _Chunk(tokens, plain)
 
-    def _embed(self, chunks: list[_Chunk], size: int) -> Any:
+    def _embed(
+        self, chunks: list[_Chunk], size: int, adapters: Combination | None, clip_skip: int
+    ) -> Any:
         """Returns the chunks' embeddings one after the other, (1, chunks x 77, width)."""
         tokenizer, encoder = self._tokenizer, self._text_encoder
         ids, mask, weights = [], [], []
@@ -122,10 +146,18 @@ class PromptEncoder:
             mask.append([1] * (len(chunk.tokens) + 2) + [0] * padding)
             weights.append([1.0, *(token.weight for token in chunk.tokens), *[1.0] * (padding + 1)])
         is_masked = getattr(encoder.config, "use_attention_mask", False)
-        embeds = encoder(
-            torch.tensor(ids).to(encoder.device),
-            attention_mask=torch.tensor(mask).to(encoder.device) if is_masked else None,
-        )[0]  # (chunks, 77, width)
+        with applied(plan(encoder, [adapters.text] * len(chunks)) if adapters else ()):
+            output = encoder(
+                torch.tensor(ids).to(encoder.device),
+                attention_mask=torch.tensor(mask).to(encoder.device) if is_masked else None,
+                output_hidden_states=clip_skip > 0,
+            )
+        if clip_skip:
+            # What later layers would have read, brought to the scale that the U-Net knows.
+            norm = getattr(encoder, "text_model", encoder).final_layer_norm
+            embeds = norm(output.hidden_states[-1 - clip_skip])
+        else:
+            embeds = output[0]  # (chunks, 77, width)
         rows = [
             embed if all(weight == 1 for weight in own) else _weigh(embed, torch.tensor(own))
             for embed, own in zip(embeds, weights, strict=True)

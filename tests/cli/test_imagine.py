@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from engine.pocket import MODEL_DIR
 
 pytest.importorskip("torch")
 ROOT = Path(__file__).parents[2]
@@ -54,6 +58,30 @@ def test_text_then_a_remix_of_it_at_another_size(tmp_path: Path) -> None:
     assert "Denoising strength: 0.6" in picture.info["parameters"]
 
 
+def test_style_from_a_file(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    stem = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+    config = json.loads((MODEL_DIR / "unet" / "config.json").read_text())
+    width = config["block_out_channels"][-1]
+    tensors = {
+        f"{stem}.lora_down.weight": torch.ones(2, width),
+        f"{stem}.lora_up.weight": torch.ones(width, 2),
+        f"{stem}.alpha": torch.tensor(2.0),
+    }
+    style, out = tmp_path / "flat.safetensors", tmp_path / "styled.png"
+    save_file(tensors, style, metadata={"modelspec.trigger_phrase": "flat paper"})
+    done = run(
+        "imagine", "a red circle", "--style", f"{style}:0.5", "--steps", "2", "--model", "pocket",
+        "--out", str(out),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "flat.safetensors listens to: flat paper" in done.stderr
+    sha256 = hashlib.sha256(style.read_bytes()).hexdigest()
+    assert f'Lora hashes: "{sha256[:12]}: {sha256[:12]}"' in read(out).info["parameters"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -63,6 +91,9 @@ def test_text_then_a_remix_of_it_at_another_size(tmp_path: Path) -> None:
         (["--seed", str(2**64)], "between 0 and 4294967295"),
         (["--image", __file__], "cannot be read as a picture"),
         (["--strength", "0.5"], "--image"),
+        (["--style", "nothing.safetensors:0.5"], "nothing.safetensors cannot be read"),
+        (["--style", __file__], "no .safetensors file"),
+        (["--clip-skip", "-1"], "clip skip"),
         (["--model", "no/such/folder.safetensors"], "no/such/folder"),
     ],
 )

@@ -15,7 +15,7 @@ from engine.errors import (
     UnknownJobError,
 )
 from engine.interfaces import JobStore
-from engine.types import Destination, Job, JobState, Limits, SecondPass
+from engine.types import AdapterWeight, Destination, Job, JobState, Limits, SecondPass
 from storage.database import Database
 from tests.storage.samples import (
     NO_LIMITS,
@@ -192,7 +192,7 @@ async def test_status_message_is_remembered(store: Store) -> None:
 
 
 async def test_request_of_before_a_tighter_limit_can_still_be_read(store: Store) -> None:
-    request = a_request(second_pass=SecondPass(scale=2.0))
+    request = a_request(second_pass=SecondPass(scale=2.0), adapters=(AdapterWeight("a", 0.5),))
     job = await add(store, request=request)
     async with store.db.transaction() as tx:
         await tx.rows(
@@ -204,6 +204,7 @@ async def test_request_of_before_a_tighter_limit_can_still_be_read(store: Store)
     assert again.request.num_inference_steps == 500
     assert again.request.second_pass is not None
     assert again.request.second_pass.scale == 9.0
+    assert again.request.adapters == request.adapters
     assert (again.request.prompt, again.request.sampler) == (request.prompt, request.sampler)
 
 

@@ -37,7 +37,7 @@ from engine import protocol
 from engine.model_card import control_sources, engine_info
 from engine.protocol import Frame
 from engine.settings import EngineSettings
-from engine.types import Control, EngineInfo, GenerationRequest, Sampler
+from engine.types import AdapterWeight, Control, EngineInfo, GenerationRequest, Sampler
 from engine.worker.jobs import JobRun
 from engine.worker.loop import RowLoop
 from engine.worker.models import Model, load_model
@@ -79,6 +79,9 @@ class WatchedUNet(torch.nn.Module):
             raise error
         return self.unet(sample, timesteps, **options)
 
+    def get_submodule(self, target: str) -> torch.nn.Module:
+        return self.unet.get_submodule(target)
+
     def num_parameters(self) -> int:
         return int(self.unet.num_parameters())
 
@@ -116,6 +119,7 @@ class LocalEngine:
             preview_interval_s=values["preview_interval_s"],
             control_sources=sources,
             control_bytes=engine_settings.controlnet_memory_mb << 20,
+            adapter_bytes=engine_settings.adapter_memory_mb << 20,
             has_tables=has_tables,
         )
 
@@ -142,9 +146,10 @@ class LocalEngine:
         image: Image.Image | None = None,
         controls: Sequence[tuple[Image.Image, Control]] = (),
         mask: Image.Image | None = None,
+        styles: Sequence[tuple[Path, float]] = (),
         **changes: Any,
     ) -> None:
-        """Hands a job to the loop; the controls' `image` is filled in."""
+        """Hands a job to the loop; the controls' `image` is filled in, `styles` are LoRA files."""
         blobs: dict[str, bytes] = {}
 
         def keep(picture: Image.Image) -> str:
@@ -158,8 +163,17 @@ class LocalEngine:
         if mask is not None:
             changes["mask_image"] = keep(mask)
         filled = [dataclasses.replace(control, image=keep(map_)) for map_, control in controls]
-        request = self.request(controls=tuple(filled), **changes)
-        fields = {"job_id": job_id, "request": protocol.pack(request), "images": list(blobs)}
+        files = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path, _ in styles}
+        adapters = tuple(
+            AdapterWeight(sha256, weight) for sha256, (_, weight) in zip(files, styles, strict=True)
+        )
+        request = self.request(controls=tuple(filled), adapters=adapters, **changes)
+        fields = {
+            "job_id": job_id,
+            "request": protocol.pack(request),
+            "images": list(blobs),
+            "adapters": [(sha256, str(path)) for sha256, path in files.items()],
+        }
         self.loop.handle(Frame("generate", fields, tuple(blobs.values())))
 
     def join(self, job_id: str, image: Image.Image | None = None, **changes: Any) -> JobRun:
@@ -172,7 +186,10 @@ class LocalEngine:
     def finish(self) -> None:
         """Ticks until nothing is left, and waits for the encoders."""
         while not self.loop.is_idle:
-            self.loop.receive()
+            while not self.inbox.empty() or not self.loop.has_work:
+                self.loop.handle(self.inbox.get())
+                if self.loop.is_idle:
+                    break
             self.loop.tick()
         self.loop.encoder.drain()
 

@@ -311,3 +311,25 @@ def test_out_of_memory_halves_calls_of_mixed_lengths(tiny_sd15: Path, tiny_pooli
         whole.finish()
         for ours, theirs in jobs:
             assert torch.allclose(ours.pictures[0].latents, theirs.pictures[0].latents, atol=1e-4)
+
+
+@pytest.mark.parametrize("skip", [0, 1])
+def test_clip_skip_is_the_earlier_layer_with_the_final_norm(sd15: LocalEngine, skip: int) -> None:
+    encoder, prompts = sd15.model.text_encoder, sd15.loop._prompts
+    ids = sd15.model.tokenizer("a red cat", padding="max_length", return_tensors="pt").input_ids
+    hidden = encoder.embeddings(input_ids=ids)
+    mask = torch.full((77, 77), float("-inf")).triu(1)[None, None]
+    layers = encoder.encoder.layers
+    for layer in layers[: len(layers) - skip]:
+        state = layer(hidden, attention_mask=mask)
+        hidden = state[0] if isinstance(state, tuple) else state
+    expected = encoder.final_layer_norm(hidden)
+    ours = prompts.encode("a red cat", None, skip).embeds
+    assert torch.allclose(ours, expected, atol=1e-6)
+    assert prompts.encode("a red cat", None, skip).embeds is ours, "from the cache"
+    assert not torch.allclose(prompts.encode("a red cat", None, 1 - skip).embeds, ours, atol=1e-3)
+
+
+def test_clip_skip_beyond_the_layers_is_refused(sd15: LocalEngine) -> None:
+    sd15.send("skips", clip_skip=2)
+    assert "has 2 layers. Use 1 or less." in sd15.last("skips").fields["message"]

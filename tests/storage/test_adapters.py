@@ -1,0 +1,108 @@
+"""The registry of LoRAs: unique names, files by content, nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import InvalidRequestError, UnknownAdapterError
+from engine.types import InstalledAdapter
+from storage.adapters import AdapterTable
+from storage.pictures import sha256_of
+from tests.storage.samples import HandClock, Store
+
+
+@pytest.fixture
+def table(store: Store, clock: HandClock) -> AdapterTable:
+    return AdapterTable(store.db, store.folder, clock=clock)
+
+
+def a_file(folder: Path, content: bytes = b"weights") -> Path:
+    path = folder / "source.safetensors"
+    path.write_bytes(content)
+    return path
+
+
+def files(store: Store) -> set[str]:
+    return {path.name for path in (store.folder / "adapters").glob("*")}
+
+
+async def test_adapter_is_kept_with_everything(
+    store: Store, table: AdapterTable, clock: HandClock, tmp_path: Path
+) -> None:
+    added = await table.add(
+        a_file(tmp_path),
+        "  Paper   cut ",
+        trigger_words=["papercut", "flat"],
+        default_weight=0.8,
+        family="sd15",
+        added_by=7,
+    )
+    assert added == InstalledAdapter(
+        sha256=sha256_of(b"weights"),
+        name="Paper cut",
+        trigger_words=("papercut", "flat"),
+        default_weight=0.8,
+        family="sd15",
+        enabled=True,
+        added_by=7,
+        size_bytes=7,
+        added_at=clock.now,
+    )
+    assert await table.get(added.sha256) == added
+    assert await table.find("PAPER CUT") == added
+    assert files(store) == {f"{added.sha256}.safetensors"}
+    assert (store.folder / "adapters" / f"{added.sha256}.safetensors").read_bytes() == b"weights"
+
+
+async def test_same_file_twice_is_one_and_a_taken_name_leaves_nothing(
+    store: Store, table: AdapterTable, tmp_path: Path
+) -> None:
+    first = await table.add(a_file(tmp_path), "One", family="sd15")
+    assert await table.add(a_file(tmp_path), "Other", family="sd15") == first
+    with pytest.raises(InvalidRequestError, match="a style 'one' already"):
+        await table.add(a_file(tmp_path, b"others"), "one", family="sd15")
+    assert files(store) == {f"{first.sha256}.safetensors"}
+
+
+async def test_lists_are_by_name_family_and_what_is_allowed(
+    table: AdapterTable, tmp_path: Path
+) -> None:
+    for name, family in (("b", "sd15"), ("A", "sd15"), ("c", "sdxl")):
+        await table.add(a_file(tmp_path, name.encode()), name, family=family)
+    hidden = await table.set_enabled((await table.find("b")).sha256, False)
+    assert not hidden.enabled
+    assert [adapter.name for adapter in await table.all()] == ["A", "c"]
+    assert [adapter.name for adapter in await table.all("sd15")] == ["A"]
+    assert [a.name for a in await table.all("sd15", with_disabled=True)] == ["A", "b"]
+
+
+async def test_removed_adapter_is_gone_with_its_file(
+    store: Store, table: AdapterTable, tmp_path: Path
+) -> None:
+    added = await table.add(a_file(tmp_path), "x", family="sd15")
+    assert await table.remove(added.sha256) == added
+    assert files(store) == set()
+    for act in (table.get, table.remove, table.find):
+        with pytest.raises(UnknownAdapterError):
+            await act(added.sha256)
+    with pytest.raises(UnknownAdapterError):
+        await table.set_enabled(added.sha256, True)
+
+
+@pytest.mark.parametrize(("name", "weight"), [("", 1.0), ("x" * 51, 1.0), ("x", 3.0)])
+async def test_bad_name_and_weight_are_refused(
+    store: Store, table: AdapterTable, tmp_path: Path, name: str, weight: float
+) -> None:
+    with pytest.raises(InvalidRequestError):
+        await table.add(a_file(tmp_path), name, default_weight=weight, family="sd15")
+    assert files(store) == set()
+
+
+async def test_file_that_is_not_there_leaves_nothing(
+    store: Store, table: AdapterTable, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        await table.add(tmp_path / "nothing", "x", family="sd15")
+    assert files(store) == set()

@@ -9,10 +9,21 @@ from engine.types import MAX_LCM_STEPS, Sampler, SecondPass
 from tests.engine.scripted import info, request
 
 
-def test_lcm_takes_no_more_steps_than_its_schedule_has():
-    info().check(request(sampler=Sampler.LCM, num_inference_steps=MAX_LCM_STEPS))
+@pytest.mark.parametrize("sampler", [Sampler.LCM, Sampler.TCD])
+def test_distilled_samplers_take_no_more_steps_than_their_schedule_has(sampler: Sampler) -> None:
+    info().check(request(sampler=sampler, num_inference_steps=MAX_LCM_STEPS))
     info().check(request(sampler=Sampler.EULER, num_inference_steps=60))
     for changes in ({}, {"second_pass": SecondPass(2.0, 0.5)}):
-        asked = request(sampler=Sampler.LCM, num_inference_steps=51, **changes)
-        with pytest.raises(InvalidRequestError, match="lcm runs at most 50 steps, not 51"):
+        asked = request(sampler=sampler, num_inference_steps=51, **changes)
+        with pytest.raises(InvalidRequestError, match=f"{sampler} runs at most 50 steps, not 51"):
             info().check(asked)
+
+
+def test_work_counts_unet_calls() -> None:
+    second = SecondPass(2.0, 0.5)
+    euler, heun, pndm = (
+        request(sampler=sampler, num_inference_steps=10, second_pass=second)
+        for sampler in (Sampler.EULER, Sampler.HEUN, Sampler.PNDM)
+    )
+    assert (euler.steps_to_run, heun.steps_to_run, pndm.steps_to_run) == (15, 28, 17)
+    assert heun.work / euler.work == pytest.approx((19 + 4 * 9) / (10 + 4 * 5))

@@ -52,10 +52,13 @@ class Page:
     embed: discord.Embed
     view: discord.ui.View | None = None
     sheet: bytes | None = None
+    alt_text: str = ""
 
     def files(self) -> list[discord.File]:
         """Returns the sheet as a new file; a file can be sent once only."""
-        return [] if self.sheet is None else [discord.File(io.BytesIO(self.sheet), SHEET)]
+        if self.sheet is None:
+            return []
+        return [discord.File(io.BytesIO(self.sheet), SHEET, description=self.alt_text)]
 
 
 async def page(desk: Desk, person_id: int, wanted: Wanted, before: str | None = None) -> Page:
@@ -77,7 +80,9 @@ async def page(desk: Desk, person_id: int, wanted: Wanted, before: str | None = 
     if len(found) > PAGE:
         view = _buttons.older_view(shown[-1].id, *encoded(wanted))
     pictures = await asyncio.gather(*(first_picture(desk.parts, one) for one in shown))
-    return Page(embed, view, await asyncio.to_thread(_drawings.contact_sheet, pictures))
+    alt_text = f"A contact sheet of {_text.count(len(shown), 'picture')}, numbered as in the list"
+    sheet = await asyncio.to_thread(_drawings.contact_sheet, pictures)
+    return Page(embed, view, sheet, alt_text)
 
 
 async def first_picture(parts: Parts, generation: Generation) -> bytes | None:
@@ -178,7 +183,7 @@ def decoded(index: int, rest: str) -> Wanted:
 def _title(wanted: Wanted) -> str:
     title = "Your stars" if wanted.starred else "Your pictures"
     if wanted.words:
-        title += f" with {_text.shown(wanted.words, MAX_WORDS * 2)}"
+        title += f' with "{_text.shown(wanted.words, MAX_WORDS * 2)}"'
     if wanted.since is not None:
         title += f" since {wanted.since:%Y-%m-%d}"
     return title

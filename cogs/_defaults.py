@@ -17,16 +17,19 @@ _OPTIONS = {field.name for field in dataclasses.fields(Options)} & {
 }
 
 
-def fill(options: Options, private: bool | None, *layers: Preferences) -> tuple[Options, bool]:
+def fill(
+    options: Options, private: bool | None, *layers: Preferences, has_picture: bool = False
+) -> tuple[Options, bool]:
     """Returns the options with what was left out, and whether the result is private.
 
     Args:
         options: What was given; None is "left out".
         private: The same.
         layers: Defaults, the most personal first.
+        has_picture: A picture to start from is given, which decides the shape.
     """
     for layer in layers:
-        has_shape = any(getattr(options, name) is not None for name in _SHAPE)
+        has_shape = has_picture or any(getattr(options, name) is not None for name in _SHAPE)
         changes = {
             name: getattr(layer, name)
             for name in _OPTIONS

@@ -6,7 +6,7 @@ import logging
 
 import discord
 
-from cogs import _answer, _buttons
+from cogs import _answer, _buttons, _text
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
 from engine.errors import RequestError
@@ -14,8 +14,8 @@ from engine.errors import RequestError
 log = logging.getLogger(__name__)
 
 ASK = (
-    "This deletes **everything stored about you**: {pictures:,} pictures, {jobs:,} jobs with their "
-    "prompts, {stars:,} stars and your defaults. Jobs that wait are cancelled, and my messages with "
+    "This deletes **everything stored about you**: {pictures}, {jobs} with their "
+    "prompts, {stars} and your defaults. Jobs that wait are cancelled, and my messages with "
     "your pictures are deleted one after the other. It cannot be undone; `/privacy export` gives you "
     "a copy first."
 )
@@ -32,7 +32,11 @@ async def ask(interaction: discord.Interaction, desk: Desk) -> None:
     )
     await _answer.answer(
         interaction,
-        ASK.format(pictures=held.pictures, jobs=held.jobs, stars=held.stars),
+        ASK.format(
+            pictures=_text.count(held.pictures, "picture"),
+            jobs=_text.count(held.jobs, "job"),
+            stars=_text.count(held.stars, "star"),
+        ),
         ephemeral=True,
         view=_buttons.view_of(Press(_buttons.MINE, _buttons.ERASE)),
     )

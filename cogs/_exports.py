@@ -9,7 +9,7 @@ from typing import Any
 
 import discord
 
-from cogs import _album, _answer, _archive, _buttons
+from cogs import _album, _answer, _archive, _buttons, _text
 from cogs._archive import Archive, Entry
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
@@ -18,12 +18,12 @@ from storage.gallery import Wanted
 from storage.privacy import Record
 
 NOTHING = "There is nothing to export."
-PICTURES = "{pictures} pictures of {jobs} jobs, the newest first, with everything that made them."
+PICTURES = "{pictures} of {jobs}, the newest first, with everything that made them."
 EVERYTHING = (
-    "Everything that is stored about you: `about-me.json` and, newest first, {jobs} jobs with "
-    "{pictures} pictures."
+    "Everything that is stored about you: `about-me.json` and, newest first, {jobs} with "
+    "{pictures}."
 )
-EVERYTHING_MORE = "{jobs} more jobs with {pictures} pictures."
+EVERYTHING_MORE = "Further {jobs} with {pictures}."
 
 _AT_ONCE = 50
 
@@ -74,7 +74,10 @@ async def _send(
         await _answer.answer(interaction, NOTHING, ephemeral=True)
         return
     words = [
-        text.format(pictures=archive.pictures, jobs=archive.jobs),
+        text.format(
+            pictures=_text.count(archive.pictures, "picture"),
+            jobs=_text.count(archive.jobs, "job"),
+        ),
         *archive.notes(interaction.filesize_limit),
     ]
     files = archive.attachments(name)

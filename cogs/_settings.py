@@ -150,7 +150,9 @@ async def _store(interaction: discord.Interaction, preferences: Preferences) -> 
     )
     embed = card(preferences)
     if interaction.message is not None and not interaction.response.is_done():
-        await interaction.response.edit_message(embed=embed, view=_buttons.settings_view())
+        await interaction.response.edit_message(
+            embed=embed, view=_buttons.settings_view(), attachments=[]
+        )
     else:
         await _answer.answer(
             interaction, ephemeral=True, embed=embed, view=_buttons.settings_view()

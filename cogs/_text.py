@@ -85,6 +85,11 @@ def plain(text: str, limit: int) -> str:
     return _fit(clean(text), limit, lambda part: part)
 
 
+def count(number: int, one: str, many: str | None = None) -> str:
+    """Returns "1 picture" or "2,000 pictures"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def joined_within(texts: Iterable[str], limit: int) -> str:
     """Returns as many of the texts, one below the other, as fit into `limit` characters."""
     kept = ""

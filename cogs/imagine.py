@@ -93,7 +93,10 @@ class Imagine(commands.Cog):
         )
         options, said_private = _flags.read(options, private=private)
         options, is_private = _defaults.fill(
-            options, said_private, self._desk.parts.people.preferences(interaction.user.id)
+            options,
+            said_private,
+            self._desk.parts.people.preferences(interaction.user.id),
+            has_picture=image is not None,
         )
         request = _options.request_from(
             options,

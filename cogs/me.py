@@ -58,11 +58,12 @@ async def _card(desk: Desk, person_id: int) -> tuple[discord.Embed, discord.File
     embed.add_field(
         name="Defaults", value=_defaults(parts.people.preferences(person_id)), inline=False
     )
-    embed.add_field(name="Kept", value=f"{holdings.pictures:,} pictures, {holdings.stars:,} stars")
+    kept = [_text.count(holdings.pictures, "picture"), _text.count(holdings.stars, "star")]
+    embed.add_field(name="In your history", value=_pages.joined(kept))
     days = [(day := (first + timedelta(days=n)).date(), made.get(day, 0)) for n in range(DAYS)]
     total = sum(count for _, count in days)
-    pictures = "1 picture" if total == 1 else f"{total:,} pictures"
-    embed.set_footer(text=f"{pictures} in the last {DAYS} days (UTC), by day:")
+    pictures = _text.count(total, "picture")
+    embed.set_footer(text=f"{pictures} in the last {DAYS} days, by day (UTC)")
     embed.set_image(url=f"attachment://{PLOT}")
     data = await asyncio.to_thread(_drawings.usage_plot, days)
     alt_text = f"{pictures} in the last {DAYS} days, {days[-1][1]} of them today"

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What somebody set; None is "not set". The first six are options of commands by their names.
+    """What somebody set; None is "not set". The first five are options of commands by their names.
 
     Attributes:
         negative: Negative prompt.
@@ -24,7 +24,6 @@ class Preferences:
         count: Pictures of one job.
         quality: "draft", "standard" or "hd".
         private: Results are shown to the owner alone.
-        strength: Of a remix, 0 to 1.
         dm_copies: Finished pictures also come by direct message.
     """
 
@@ -33,7 +32,6 @@ class Preferences:
     count: int | None = None
     quality: str | None = None
     private: bool | None = None
-    strength: float | None = None
     dm_copies: bool | None = None
 
 

@@ -80,6 +80,7 @@ class Privacy:
         queries = {
             "person": "SELECT * FROM people WHERE id = ?",
             "charges": "SELECT * FROM charges WHERE owner_id = ? ORDER BY charged_at",
+            "arrivals": "SELECT * FROM arrivals WHERE owner_id = ? ORDER BY created_at",
             "stars": "SELECT jobs.id AS picture, stars.starred_at FROM stars"
             " JOIN jobs ON jobs.number = stars.number WHERE person_id = ? ORDER BY jobs.number",
             "audit": "SELECT at, act, detail FROM audit WHERE actor_id = ? ORDER BY number",
@@ -300,6 +301,7 @@ _JSON_COLUMNS = {
     "inputs",
     "defaults",
     "detail",
+    "submission",
 }
 
 

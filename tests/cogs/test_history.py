@@ -161,7 +161,7 @@ async def test_export_has_pictures_and_what_made_them(world: World) -> None:
     answer = await world.ann.slash(world.channel, "history export", query="fox")
     assert answer.ephemeral
     assert answer.response is not None
-    assert answer.response.content.startswith("2 pictures of 1 jobs")
+    assert answer.response.content.startswith("2 pictures of 1 job,")
     (file,) = answer.response.attachments
     zipped = zipfile.ZipFile(io.BytesIO(await file.read()))
     names = sorted(zipped.namelist())

@@ -42,7 +42,7 @@ async def test_card_counts_what_was_made_and_shows_what_is_set(world: World) -> 
     shown = fields(answer)
     assert " left**: " in shown["Allowance"]
     assert "all of it is back <t:" in shown["Allowance"]
-    assert shown["Kept"] == "3 pictures, 1 stars"
+    assert shown["In your history"] == "3 pictures · 1 star"
     assert "Pictures at a time: 2" in shown["Defaults"]
     assert all(len(value) <= 1024 for value in shown.values())
     assert answer.response is not None

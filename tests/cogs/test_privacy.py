@@ -65,7 +65,7 @@ async def test_delete_asks_and_then_leaves_nothing(world: World) -> None:
     question = await world.ann.slash(world.channel, "privacy delete")
     assert question.ephemeral
     assert question.response is not None
-    assert "1 pictures, 1 jobs" in question.response.content
+    assert "1 picture, 1 job with" in question.response.content
     assert traces(world)  # nothing happens before the button
     await world.ann.click(question.response, label="Delete everything")
     assert "is deleted" in question.response.content

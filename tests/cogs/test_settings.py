@@ -138,3 +138,8 @@ async def test_every_button_fits_into_what_discord_keeps(world: World) -> None:
     assert _buttons.parse(longest.custom_id) == longest
     card = await world.ann.slash(world.channel, "settings")
     assert labels(card.response) == ["Change", "Reset"]
+
+
+def test_a_picture_to_start_from_decides_the_shape() -> None:
+    filled, _ = _defaults.fill(Options("x"), None, MINE, has_picture=True)
+    assert (filled.aspect, filled.count) == (None, 2)

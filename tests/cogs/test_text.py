@@ -98,3 +98,9 @@ def test_escape(typed: str, shown: str) -> None:
 @given(st.integers(1, 2000))
 def test_emoji_count_as_clients_count_them(number: int) -> None:
     assert _text.length(_text.shown("😀" * number, 100)) <= 100
+
+
+def test_numbers_and_lists_read_well() -> None:
+    assert [_text.count(n, "job") for n in (0, 1, 1200)] == ["0 jobs", "1 job", "1,200 jobs"]
+    assert _text.joined_within(["one", "two", "three"], 7) == "one\ntwo"
+    assert _text.joined_within(["longer than that"], 7) == ""

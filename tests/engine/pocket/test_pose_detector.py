@@ -40,10 +40,6 @@ from engine.pocket.scenes import SIZE, render, sample_scene
 from engine.pocket.scores.pose_detector import measure
 from engine.worker.detectors import PoseDetector, detect_poses, load_pose_detector
 
-needs_weights = pytest.mark.skipif(
-    not POSE_DETECTOR_DIR.is_dir(), reason="the detector is not trained yet"
-)
-
 
 @pytest.fixture(scope="module")
 def committed() -> PoseDetector:
@@ -153,7 +149,6 @@ def test_soft_pictures_keep_the_joints_and_are_made_once(tmp_path: Path) -> None
     assert all(example.image.size == (SIZE, SIZE) for example in taken)
 
 
-@needs_weights
 def test_committed_weights_find_the_joints_of_new_people(committed: PoseDetector) -> None:
     score = measure(committed, 12)
     assert score.within_8 > 0.9
@@ -163,7 +158,6 @@ def test_committed_weights_find_the_joints_of_new_people(committed: PoseDetector
     assert size < 3_000_000
 
 
-@needs_weights
 def test_large_picture_gives_the_same_joints_as_a_small_one(committed: PoseDetector) -> None:
     scene = sample_scene(Random(21), "person", held_out=True)
     ((small,),) = detect_poses(committed, [render(scene).image])
@@ -176,7 +170,6 @@ def test_large_picture_gives_the_same_joints_as_a_small_one(committed: PoseDetec
         assert np.hypot(b[0] / 8 - a[0], b[1] / 8 - a[1]) < 4
 
 
-@needs_weights
 def test_picture_becomes_a_skeleton_with_its_limbs_in_the_right_colours(
     committed: PoseDetector,
 ) -> None:
@@ -198,7 +191,6 @@ def test_picture_becomes_a_skeleton_with_its_limbs_in_the_right_colours(
         assert np.abs(places.mean(axis=0) - middle).max() < 0.06 * 256
 
 
-@needs_weights
 def test_picture_of_nobody_gives_no_person(committed: PoseDetector) -> None:
     poses = detect_poses(committed, [Image.new("RGB", (128, 128), c) for c in ("white", "red")])
     assert all(pose.found < 3 for (pose,) in poses)

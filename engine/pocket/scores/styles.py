@@ -6,6 +6,7 @@ from the trigger) and the same seed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +108,12 @@ def train_judge(model: Path, names: Sequence[str], pictures: int = LEARNED_FROM)
     })  # fmt: skip
 
 
-def measure(model: Path, loras: Path, count: int) -> StylesReport:
+def measure(
+    model: Path, loras: Path, count: int, *, learned_from: int = LEARNED_FROM
+) -> StylesReport:
     """Draws `count` pictures in each style of the folder and of the base, and as many of each mix.
+
+    The judge learns from `learned_from` rendered pictures of each style.
 
     Raises:
         FileNotFoundError: The folder holds no style that is known.
@@ -122,7 +127,9 @@ def measure(model: Path, loras: Path, count: int) -> StylesReport:
     for name in names:
         path = loras / f"{name}.safetensors"
         phrases[name] = ", ".join(read_lora_info(path).triggers)
-        pipe.load_lora_weights(path, adapter_name=name)
+        with warnings.catch_warnings():  # several adapters are what is wanted here
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")
+            pipe.load_lora_weights(path, adapter_name=name)
     scenes = scenes_for(count)
 
     def draw_in(*styles: str, weight: float = 1.0) -> list[Image.Image]:
@@ -132,7 +139,7 @@ def measure(model: Path, loras: Path, count: int) -> StylesReport:
         return list(draw(pipe, prompts, steps, guidance))
 
     drawn = {BASE: draw_in()} | {name: draw_in(name) for name in names}
-    judge = train_judge(model, names)
+    judge = train_judge(model, names, learned_from)
     verdicts = {name: [judge.judge(p) for p in some] for name, some in drawn.items()}
     right = {name: sum(v == name for v in some) / count for name, some in verdicts.items()}
     base_kinds = _kinds_right(drawn[BASE], BASE, scenes)

@@ -30,6 +30,9 @@ from engine.pocket.styles import (
 )
 from engine.pocket.tokenizer import build_tokenizer
 
+# in diffusers' DPM++ scheduler
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 
 def pictures(seed: str, count: int) -> list:
     rng = Random(seed)
@@ -140,17 +143,16 @@ def test_short_training_writes_a_lora_that_loads_and_moves_the_picture(
     assert np.abs(moved - draw(pipe)).max() < 2e-2  # float16 weights
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers
 def test_measuring_tells_what_each_style_and_mix_does(tiny_model: Path, tmp_path: Path) -> None:
     for name in ("sepia", "comic"):
         pipe, _ = load(tiny_model)
         lesson = Lesson(STYLES[name], samples=16, pictures=4, rank=2)
         train_style(pipe, lesson, tmp_path)
         write_style(pipe, lesson, tmp_path / "loras", steps=1)
-    report = measure(tiny_model, tmp_path / "loras", 2)
+    report = measure(tiny_model, tmp_path / "loras", 2, learned_from=6)
     assert [score.style for score in report.styles] == ["sepia", "comic"]
     assert all(score.moved > 0 and score.pictures == 2 for score in report.styles)
     assert [score.colour is None for score in report.styles] == [True, False]
     assert [(mix.first, mix.second) for mix in report.mixes] == [("sepia", "comic")]
-    with pytest.raises(FileNotFoundError, match="no <style>.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"no <style>\.safetensors"):
         measure(tiny_model, tmp_path / "none", 2)

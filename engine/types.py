@@ -25,6 +25,8 @@ MAX_CONTROL_SCALE = 2.0
 MAX_ADAPTERS = 5  # LoRAs of one job
 MAX_ADAPTER_WEIGHT = 2.0  # also below zero, where a LoRA does the opposite
 MAX_CLIP_SKIP = 11  # a model may have fewer layers
+MAX_UPSCALED_SIDE = 4096  # pixels
+UPSCALING_WORK = 0.1  # row-step-megapixels of an upscaled megapixel: about a step's time on a CPU
 CONTROL_COST = 0.35  # a ControlNet's work for a row as a share of the U-Net's (283 of 803 GFLOP)
 
 
@@ -62,6 +64,12 @@ class Sampler(StrEnum):
             case Sampler.PNDM if steps and num_inference_steps > 1:
                 return steps + 1
         return steps
+
+
+class Upscaler(StrEnum):
+    """How a picture is made larger without drawing anything new."""
+
+    LANCZOS = "lanczos"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +158,8 @@ class GenerationRequest:
         controls: ControlNets, at most `MAX_CONTROLS`, each kind once.
         adapters: LoRAs, at most `MAX_ADAPTERS`, each once.
         clip_skip: Last layers of the text encoder that are left out; 0 for none (A1111 counts from 1).
+        upscaler: Only makes `init_image` so large (`strength` is 0, one picture); the prompt and the
+            other settings are then those that it was made with. None to draw.
     """
 
     prompt: str
@@ -169,6 +179,7 @@ class GenerationRequest:
     controls: tuple[Control, ...] = ()
     adapters: tuple[AdapterWeight, ...] = ()
     clip_skip: int = 0
+    upscaler: Upscaler | None = None
 
     def __post_init__(self) -> None:
         """Raises InvalidRequestError, naming the option and its range, when a field is out of range."""
@@ -208,6 +219,8 @@ class GenerationRequest:
                 "Leave one out."
             )
         _check_number("clip skip", self.clip_skip, 0, MAX_CLIP_SKIP)
+        if self.upscaler is not None and (self.strength != 0 or self.num_images != 1):
+            raise InvalidRequestError("Upscaling takes one picture and keeps it. Give one.")
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -246,6 +259,8 @@ class GenerationRequest:
         """Work of the job in row-step-megapixels, the unit of fairness and of the estimated time."""
         second = self.second_pass
         megapixels = self.width * self.height / 1e6
+        if self.upscaler is not None:
+            return UPSCALING_WORK * megapixels
         step_megapixels = max(self._first_calls, 1) * megapixels
         if second is not None:
             step_megapixels += self._second_calls * megapixels * second.scale**2
@@ -329,6 +344,13 @@ class EngineInfo:
 
     def check(self, request: GenerationRequest) -> None:
         """Raises InvalidRequestError when this model cannot run the request."""
+        if request.upscaler is not None:  # whichever model made it
+            if max(request.width, request.height) > MAX_UPSCALED_SIDE:
+                raise InvalidRequestError(
+                    f"The picture would have {request.width}x{request.height} pixels, at most "
+                    f"{MAX_UPSCALED_SIDE} a side are made. Choose a smaller factor."
+                )
+            return
         if request.model != self.model:
             raise InvalidRequestError(
                 f"The model {request.model!r} is not loaded. Loaded now: {self.model!r}."

@@ -147,7 +147,8 @@ def receipt(job: JobRun, info: EngineInfo) -> dict[str, Any]:
     `rows` of a picture is run-length coded: [[rows of the U-Net call, steps], ...]. So is `tokens`, the
     length of each row's text in that call (the conditional row's call, where there are two), and
     `controls`, by kind the rows of the ControlNet's call, 0 where it did not guide the step. `stepped_by`
-    says which arithmetic took the sampler's steps, see `engine.worker.steps`.
+    says which arithmetic took the sampler's steps, see `engine.worker.steps`. An upscaled picture has
+    none of these.
     """
     return {
         "model": info.model,
@@ -157,7 +158,9 @@ def receipt(job: JobRun, info: EngineInfo) -> dict[str, Any]:
         "device": info.device,
         "device_name": info.device_name,
         "pictures": [
-            {
+            {"seed": p.seed, "upscaler": str(job.request.upscaler)}
+            if job.request.upscaler is not None
+            else {
                 "seed": p.seed,
                 "rows": p.row_counts,
                 "tokens": p.token_counts,

@@ -80,7 +80,10 @@ def infotext(request: GenerationRequest, info: EngineInfo, seed: int, size: tupl
         pairs.insert(2, ("Schedule type", schedule))
     second = request.second_pass
     strength = request.strength if second is None else second.strength
-    if strength is not None:
+    if request.upscaler is not None:
+        pairs.append(("Postprocess upscale to", f"{size[0]}x{size[1]}"))
+        pairs.append(("Postprocess upscaler", request.upscaler.title()))
+    elif strength is not None:
         pairs.append(("Denoising strength", f"{strength:g}"))
     if second is not None:
         pairs.append(("Hires resize", f"{size[0]}x{size[1]}"))

@@ -1,4 +1,7 @@
-"""Inpainting with a 4-channel U-Net: after each step, what the mask keeps is put back at that noise level."""
+"""Inpainting with a 4-channel U-Net: after each step, what the mask keeps is put back at that noise level.
+
+At the end its pixels are put back, too, as the VAE changes them a little.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,15 @@ def latent_mask(model: Model, mask: Image.Image, size: tuple[int, int]) -> Any:
     binary = torch.from_numpy((grey >= 0.5).astype(np.float32))[None, None]  # (1, 1, H, W)
     shape = [side // model.vae_scale_factor for side in reversed(size)]
     return torch.nn.functional.interpolate(binary, size=shape).to(model.device, model.dtype)
+
+
+def paste_kept(made: Image.Image, source: Image.Image, mask: Image.Image) -> Image.Image:
+    """Returns the finished picture with what the mask keeps as it was before the VAE.
+
+    Black keeps the source's very pixels, grey mixes the two, so a soft border shows no seam.
+    """
+    source, mask = pixels.resize(source, made.size), pixels.resize(mask, made.size)
+    return Image.composite(made, source, mask.convert("L"))
 
 
 def noise_levels(scheduler: Any, timesteps: Any, dtype: Any) -> tuple[tuple[Any, Any], ...]:

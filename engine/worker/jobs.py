@@ -22,6 +22,8 @@ from engine.worker.samplers import make_scheduler, remaining_timesteps, takes_ge
 from engine.worker.tables import Table, Tables
 from engine.worker.text import PromptEncoder, unread_warning
 
+_MISSING = "The picture did not reach the engine. Try again."
+
 
 @dataclass(eq=False)
 class PictureRun:
@@ -29,7 +31,8 @@ class PictureRun:
 
     Attributes:
         size: (width, height) in pixels; pictures of one size share a U-Net call.
-        scheduler: The picture's own; with a table one for asking, which nobody steps.
+        scheduler: The picture's own; with a table one for asking, which nobody steps. None when the
+            picture is only made larger.
         timesteps: Those that are left to run at the start, CPU tensor (steps,).
         latents: (1, C, H/8, W/8); replaced by each step, never changed in place. Float32 with a table.
         table: What the sampler does at each step; None when `scheduler` does it.
@@ -64,7 +67,7 @@ class PictureRun:
 
     def __post_init__(self) -> None:
         """Gives the scheduler the picture's own generator where it draws noise."""
-        if takes_generator(self.scheduler):
+        if self.scheduler is not None and takes_generator(self.scheduler):
             self.step_options = {"generator": self.generator}
 
     @property
@@ -109,6 +112,7 @@ class JobRun:
         negative_embeds: The same for the negative prompt; None without guidance.
         adapters: Its LoRAs; None without.
         mask: The request's mask, as it was given; None without one.
+        source: The picture to start from, encoded as it was given; None without one.
         maps: Of each of the request's controls its ControlNet and its map, as it was given.
         tables: The samplers as tables; None to step each picture by its own scheduler.
         has_ended: Its last frame was sent; nothing may follow.
@@ -120,6 +124,7 @@ class JobRun:
     negative_embeds: Any
     adapters: Combination | None = None
     mask: Image.Image | None = None
+    source: bytes | None = None
     maps: Sequence[tuple[Control, Any, Image.Image]] = ()
     warnings: tuple[str, ...] = ()
     tables: Tables | None = None
@@ -179,6 +184,8 @@ def start_job(
     Raises:
         InvalidRequestError: The request does not fit this model, or its picture cannot be read.
     """
+    if request.upscaler is not None:
+        return _start_upscaling(job_id, request, images)
     prompt = prompts.encode(request.prompt, adapters, request.clip_skip)
     negative = None
     if request.guidance_scale > 1:
@@ -193,6 +200,7 @@ def start_job(
         None if negative is None else negative.embeds,
         adapters=adapters,
         mask=None if request.mask_image is None else _picture(images, request.mask_image),
+        source=None if request.init_image is None else images.get(request.init_image),
         maps=[(c, nets[c.kind], _picture(images, c.image)) for c in request.controls],
         warnings=tuple(warnings),
         tables=tables,
@@ -210,6 +218,18 @@ def start_job(
     runs = _control_runs(model, job, size)
     for run in job.pictures:
         run.controls = runs
+    return job
+
+
+def _start_upscaling(
+    job_id: str, request: GenerationRequest, images: Mapping[str, bytes]
+) -> JobRun:
+    """Returns a job without a step; its picture is made larger beside the loop."""
+    job = JobRun(job_id, request, None, None, source=images.get(request.init_image or ""))
+    if job.source is None:
+        raise InvalidRequestError(_MISSING)
+    size = (request.width, request.height)
+    job.pictures = [PictureRun(job, 0, request.seed, size, None, None, timesteps=())]
     return job
 
 
@@ -232,7 +252,7 @@ def start_second_pass(model: Model, first: PictureRun, picture: Image.Image) -> 
 
 def _picture(images: Mapping[str, bytes], sha256: str) -> Image.Image:
     if sha256 not in images:
-        raise InvalidRequestError("The picture did not reach the engine. Try again.")
+        raise InvalidRequestError(_MISSING)
     return pixels.decode_image(images[sha256])
 
 

@@ -25,6 +25,7 @@ from engine.worker import machine, pixels, previews, steps
 from engine.worker.arrivals import Arrival, Arrivals
 from engine.worker.denoise import Predictor, RowError, Rows, is_device_lost, is_out_of_memory
 from engine.worker.encoding import Encoder, Send, failure
+from engine.worker.inpaint import paste_kept
 from engine.worker.jobs import JobRun, PictureRun, start_job, start_second_pass
 from engine.worker.lora_rows import Way
 from engine.worker.models import Model
@@ -237,8 +238,13 @@ class RowLoop:
         job = picture.job
         if job.has_ended:
             return
+        if job.request.upscaler is not None:
+            self.encoder.run(self._upscale, picture)
+            return
         try:
             image = pixels.to_image(pixels.decode(self._model, picture.latents))
+            if job.mask is not None and job.source is not None:
+                image = paste_kept(image, pixels.decode_image(job.source), job.mask)
             if job.request.second_pass is not None and not picture.is_second_pass:
                 second = start_second_pass(self._model, picture, image)
                 if not self._leaves(second):
@@ -249,6 +255,15 @@ class RowLoop:
             return
         self.encoder.add(picture, image)
         self._beat(time.monotonic())
+
+    def _upscale(self, picture: PictureRun) -> None:
+        """Runs beside the loop: Lanczos on the CPU, while others are denoised."""
+        try:
+            image = pixels.resize(pixels.decode_image(picture.job.source or b""), picture.size)
+        except Exception as error:
+            self._fail(picture.job, error)
+        else:
+            self.encoder.add(picture, image)
 
     def handle(self, frame: Frame) -> None:
         """Does what one frame from the bot says."""

@@ -73,6 +73,23 @@ def test_what_the_mask_keeps_is_the_pictures_own_latents(sd15: LocalEngine) -> N
     assert not torch.allclose(run.latents[..., 4:], run.repaint.clean[..., 4:], atol=0.1)
 
 
+def test_what_the_mask_keeps_has_the_pictures_own_pixels_and_no_seam(sd15: LocalEngine) -> None:
+    mask = Image.linear_gradient("L").rotate(90).resize((64, 64))  # black on the left, then grey
+    sd15.join("pasted", a_picture(), mask=mask, strength=0.9)
+    sd15.finish()
+    (made,) = sd15.pictures("pasted")
+    before = a_picture().resize((64, 64))
+    changes = [
+        max(
+            abs(a - b)
+            for a, b in zip(made.getpixel((x, 30)), before.getpixel((x, 30)), strict=True)
+        )
+        for x in range(64)
+    ]
+    assert max(changes[:2]) <= 3  # almost black
+    assert max(changes[48:]) > 20
+
+
 def test_second_pass_repaints_only_the_masked_part(sd15: LocalEngine) -> None:
     second = SecondPass(scale=1.5, strength=0.6)
     job = sd15.join("hires-in", a_picture(), mask=a_mask(), strength=0.9, second_pass=second)

@@ -98,7 +98,14 @@ async def first_picture(parts: Parts, generation: Generation) -> bytes | None:
 async def choices(
     desk: Desk, person_id: int, typed: str, *, starred: bool = False
 ) -> list[Choice[str]]:
-    """Returns pictures to pick from: the newest with these letters, then older with these words."""
+    """Returns pictures to pick from, as Discord offers them."""
+    return _pages.choices(await matches(desk, person_id, typed, starred=starred))
+
+
+async def matches(
+    desk: Desk, person_id: int, typed: str, *, starred: bool = False
+) -> list[Generation]:
+    """Returns at most 25 pictures: the newest with these letters, then older with these words."""
     gallery = desk.parts.gallery
     newest = await gallery.find(person_id, Wanted(starred=starred), limit=_SEARCHED)
     found = _pages.matching(newest, typed)[:_CHOICES]
@@ -106,7 +113,7 @@ async def choices(
         wanted = Wanted(typed, starred=starred)
         older = await gallery.find(person_id, wanted, limit=_CHOICES, before=newest[-1].id)
         found += older[: _CHOICES - len(found)]
-    return _pages.choices(found)
+    return found
 
 
 async def pick(desk: Desk, person_id: int, typed: str) -> Generation:

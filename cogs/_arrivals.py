@@ -51,9 +51,9 @@ class Arrivals:
         self._by_owner: Counter[int] = Counter()
         self._here: set[str] = set()  # origins that came to this process
 
-    def check(self, attachment: discord.Attachment) -> None:
-        """Raises RefusedFileError for an attachment that would not be fetched."""
-        self._fetcher.check(attachment.url, attachment.size)
+    def check(self, address: str, size: int | None = None) -> None:
+        """Raises RefusedFileError for a file (its bytes, if known) that would not be fetched."""
+        self._fetcher.check(address, size)
 
     async def place(self, interaction: discord.Interaction, arrival: Arrival) -> None:
         """Stores the request and answers with its status line; the rest follows.

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 EXTENSIONS = (
     "cogs.imagine",
+    "cogs.remix",
     "cogs.history",
     "cogs.queue",
     "cogs.me",

@@ -125,7 +125,7 @@ class Imagine(commands.Cog):
         takes_size: bool,
     ) -> None:
         check_permissions(interaction, private=order.private)
-        self._desk.arrivals.check(image)
+        self._desk.arrivals.check(image.url, image.size)
         submission = submission_of(interaction, order, origin_of(interaction))
         arrival = Arrival(submission, image.url, strength, takes_size)
         await self._desk.arrivals.place(interaction, arrival)

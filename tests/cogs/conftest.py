@@ -35,6 +35,7 @@ from storage.ledger import Ledger
 from storage.people import People
 from storage.pictures import PictureFiles
 from storage.privacy import Privacy
+from tests.cogs.cdn import cdn  # noqa: F401  # a fixture
 from tests.faulty_engine import info_of, parse
 
 SOON_S = 10.0

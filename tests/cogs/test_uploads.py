@@ -2,67 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from PIL import Image
 
 from cogs._fetch import GONE, NOT_DISCORD
 from engine.intake.pictures import FIRST_FRAME
 from tests.cogs.acts import Recorder
+from tests.cogs.cdn import Cdn, photo
 from tests.cogs.conftest import World, labels, settings_for, world_of
 
 LOOKING = "Looking at your picture"
-
-
-@dataclass
-class Cdn:
-    """Discord's host of attachments."""
-
-    base: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: int = 0
-
-    async def serve(self, request: web.Request) -> web.Response:
-        self.asked += 1
-        await self.may_answer.wait()
-        data = self.files.get(request.match_info["name"])
-        return web.Response(status=404) if data is None else web.Response(body=data)
-
-    def stand_in(self, world: World) -> None:
-        """Serves what people attach in this world."""
-        backend = world.env.backend.cdn
-        store = backend.store_attachment
-
-        def stored(attachment_id: int, channel_id: int, name: str, data: bytes, *rest: Any) -> Any:
-            payload = store(attachment_id, channel_id, name, data, *rest)
-            self.files[str(attachment_id)] = data
-            return payload | {"url": f"{self.base}/{attachment_id}?ex=1&hm=2"}
-
-        backend.store_attachment = stored
-
-
-@pytest.fixture
-async def cdn() -> AsyncIterator[Cdn]:
-    served = Cdn()
-    served.may_answer.set()
-    app = web.Application()
-    app.router.add_get("/{name}", served.serve)
-    server = TestServer(app, host="127.0.0.1")
-    await server.start_server(shutdown_timeout=0.1)
-    served.base = f"http://127.0.0.1:{server.port}"
-    yield served
-    served.may_answer.set()
-    await server.close()
 
 
 @pytest.fixture
@@ -71,12 +26,6 @@ async def world(tmp_path: Path, cdn: Cdn) -> AsyncIterator[World]:
     async with world_of(settings) as opened:
         cdn.stand_in(opened)
         yield opened
-
-
-def photo(width: int = 120, height: int = 60, **options: Any) -> tuple[str, bytes]:
-    file = io.BytesIO()
-    Image.new("RGB", (width, height), (200, 80, 40)).save(file, "PNG", **options)
-    return "photo.png", file.getvalue()
 
 
 def files_of(world: World) -> list[Path]:

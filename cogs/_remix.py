@@ -1,0 +1,200 @@
+"""From a picture and what should change to a job: every way to remix comes through `place`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import discord
+
+from cogs import _defaults, _options, _orders, _text
+from cogs._desk import Desk
+from cogs._options import NO_NEGATIVE, Options, Quality
+from cogs._orders import Order
+from cogs._sources import Source
+from engine.errors import InvalidRequestError
+from engine.types import EngineInfo, GenerationRequest
+from storage.arrivals import Arrival
+from storage.people import Preferences
+
+REMIX = "remix"
+
+STRENGTHS = {"subtle": 0.35, "medium": 0.55, "strong": 0.75}
+STRENGTH = STRENGTHS["medium"]
+STRENGTH_NAMES = {
+    "subtle": "Subtle: the picture stays, details change",
+    "medium": "Medium: the composition stays",
+    "strong": "Strong: little of it stays",
+}
+NO_PROMPT = "This picture comes without a prompt of mine. Say in the prompt what the new picture should show."
+NOTHING_LEFT = "Nothing would be left of the prompt. Say what the picture should show instead."
+
+_EDIT = re.compile(r"(?:^|(?<=\s))([+-])(?=[^\s+-])")
+_LOOSE_COMMAS = re.compile(r"\s*,(?:\s*,)*\s*")
+
+
+async def place(
+    interaction: discord.Interaction,
+    desk: Desk,
+    source: Source,
+    options: Options,
+    *,
+    strength: float = STRENGTH,
+    keep_seed: bool = False,
+    private: bool = False,
+) -> None:
+    """Starts the job and answers with its status line; the person who asks owns and pays it.
+
+    `options` None is "as the picture was made". A file of somebody is fetched and checked first, one
+    of ours is known by its content.
+
+    Raises:
+        RequestError: What was asked cannot be done.
+    """
+    takes_shape = options.aspect is options.width is options.height is None
+    if source.address is not None:
+        _orders.check_permissions(interaction, private=private)
+        desk.arrivals.check(source.address, source.size)
+    request = request_of(
+        source,
+        options,
+        desk.info(),
+        desk.parts.people.preferences(interaction.user.id),
+        default_negative_prompt=desk.parts.settings.default_negative_prompt,
+        keep_seed=keep_seed,
+    )
+    generation = source.generation
+    spoiler = generation is not None and generation.submission.destination.spoiler
+    parent_id = generation.id if generation is not None else None
+    order = Order(request, action=REMIX, parent_id=parent_id, private=private, spoiler=spoiler)
+    if source.address is not None:
+        submission = _orders.submission_of(interaction, order, _orders.origin_of(interaction))
+        arrival = Arrival(submission, source.address, strength, takes_size=takes_shape)
+        await desk.arrivals.place(interaction, arrival)
+        return
+    request = dataclasses.replace(request, init_image=source.sha256, strength=strength)
+    placed = dataclasses.replace(order, request=request)
+
+    async def ordered() -> Order:
+        return placed
+
+    await desk.orders.place(interaction, ordered, private=private)
+
+
+def request_of(
+    source: Source,
+    options: Options,
+    info: EngineInfo,
+    preferences: Preferences,
+    *,
+    default_negative_prompt: str | None = None,
+    keep_seed: bool = False,
+) -> GenerationRequest:
+    """Returns the request without its picture to start from.
+
+    What `options` leaves out is as the result was made, then as the person has set.
+
+    Raises:
+        InvalidRequestError: There is no prompt, or an option is out of its range.
+    """
+    generation = source.generation
+    made: GenerationRequest | None = None
+    if generation is not None:
+        made = generation.request
+        options = _like(options, made, info)
+        if keep_seed and options.seed is None and generation.seeds:
+            seed = generation.seeds[min(source.index, len(generation.seeds) - 1)]
+            options = dataclasses.replace(options, seed=seed)
+    elif not _has_words(options.prompt):
+        raise InvalidRequestError(NO_PROMPT)
+    options, _ = _defaults.fill(options, None, preferences, has_picture=True)
+    request = _options.request_from(options, info, default_negative_prompt=default_negative_prompt)
+    if made is not None and made.model == request.model:
+        request = dataclasses.replace(request, adapters=made.adapters, clip_skip=made.clip_skip)
+    return request
+
+
+def strength_of(name: object, amount: object) -> float:
+    """Returns how far the picture is changed; `amount` wins over the name.
+
+    Raises:
+        InvalidRequestError: There is no such name, or the amount is out of its range.
+    """
+    if amount is not None:
+        return _options.strength_of(amount, has_picture=True)
+    if name is None:
+        return STRENGTH
+    wanted = str(name).strip().casefold()
+    if wanted not in STRENGTHS:
+        known = ", ".join(one.capitalize() for one in STRENGTHS)
+        shown = _text.plain(str(name), 40)
+        raise InvalidRequestError(f'There is no strength "{shown}". Choose one of: {known}.')
+    return STRENGTHS[wanted]
+
+
+def edited(text: str, prompt: str, negative: str) -> tuple[str, str] | None:
+    """Returns prompt and negative prompt after edits like "+a hat -dog"; None when it is no edit.
+
+    `+words` go to the end of the prompt. `-words` leave the prompt and go to the negative prompt.
+
+    Raises:
+        InvalidRequestError: Nothing is left of the prompt.
+    """
+    start = _EDIT.match(text.strip())
+    if start is None:
+        return None
+    parts = _EDIT.split(text.strip())[1:]
+    for sign, part in zip(parts[::2], parts[1::2], strict=True):
+        words = part.strip().strip(",").strip()
+        if sign == "+":
+            prompt = f"{prompt}, {words}"
+        else:
+            prompt = _without(prompt, words)
+            negative = f"{negative}, {words}" if negative.strip() else words
+    if not _text.clean(prompt):
+        raise InvalidRequestError(NOTHING_LEFT)
+    return prompt, negative
+
+
+def _without(prompt: str, words: str) -> str:
+    pattern = rf"(?i)(?<!\w){re.escape(words)}(?!\w)"
+    left = re.sub(pattern, "", prompt)
+    if left == prompt:
+        return prompt
+    return " ".join(_LOOSE_COMMAS.sub(", ", left).split()).strip(" ,")
+
+
+def _like(options: Options, made: GenerationRequest, info: EngineInfo) -> Options:
+    """Returns the options with what was left out as the picture was made, where this model can."""
+    has_shape = not (options.aspect is options.width is options.height is None)
+    size: tuple[int | None, int | None] = (None, None)
+    if not has_shape:
+        size = (made.width, made.height)
+        if made.model != info.model:
+            size = _options.size_of(f"{made.width}:{made.height}", info)
+    filled = dataclasses.replace(
+        options,
+        prompt=options.prompt if _has_words(options.prompt) else made.prompt,
+        negative=options.negative
+        if options.negative is not None
+        else made.negative_prompt or NO_NEGATIVE,
+        width=size[0] if not has_shape else options.width,
+        height=size[1] if not has_shape else options.height,
+    )
+    if made.model != info.model:
+        return filled
+    if options.quality is None:  # another quality has other steps
+        filled = dataclasses.replace(
+            filled,
+            quality=Quality.HD if made.second_pass is not None else Quality.STANDARD,
+            steps=options.steps if options.steps is not None else made.num_inference_steps,
+        )
+    return dataclasses.replace(
+        filled,
+        guidance=options.guidance if options.guidance is not None else made.guidance_scale,
+        sampler=options.sampler if options.sampler is not None else made.sampler,
+    )
+
+
+def _has_words(prompt: object) -> bool:
+    return isinstance(prompt, str) and bool(_text.clean(prompt))

@@ -1,0 +1,114 @@
+"""`/remix`: a new picture from one of mine, from a linked one or from an attached one."""
+
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.app_commands import Choice, Range
+from discord.ext import commands
+
+from cogs import _answer, _flags, _orders, _remix, _sources
+from cogs._desk import Desk
+from cogs._options import ASPECTS, Options
+from cogs._sources import Source
+from engine.errors import InvalidRequestError
+from engine.types import MAX_IMAGES, MAX_PROMPT_LENGTH
+
+KEEP = "keep"
+
+NO_SOURCE = "Which picture? Attach one with the option image, or choose one of yours with the option source."
+TWO_SOURCES = "Give either image or source: the two together are two pictures."
+
+
+class Remix(commands.Cog):
+    """The command that starts from a picture."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Takes the parts of the bot."""
+        self._desk = desk
+
+    @app_commands.command(description="Make a new picture from another one.")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.describe(
+        image="A picture to start from: PNG, JPEG or WebP",
+        source="One of your pictures, by words of its prompt, or a link to a message with a picture",
+        prompt="What the new picture should show; left out, it is the old prompt",
+        strength="How far the picture is changed; Medium when left out",
+        amount="The same as a number: 0 keeps the picture, 1 ignores it",
+        keep_seed="Use the seed of the old picture again",
+        count=f"How many pictures, 1 to {MAX_IMAGES}",
+        aspect="Shape of the new picture; left out, it is the old shape",
+        negative='What to keep out of the picture; "none" for nothing at all',
+        private="Only you see the picture",
+    )
+    @app_commands.choices(
+        strength=[Choice(name=name, value=key) for key, name in _remix.STRENGTH_NAMES.items()],
+        aspect=[Choice(name=aspect, value=aspect) for aspect in (KEEP, *ASPECTS)],
+    )
+    async def remix(
+        self,
+        interaction: discord.Interaction,
+        image: discord.Attachment | None = None,
+        source: Range[str, 1, 200] | None = None,
+        prompt: Range[str, 0, MAX_PROMPT_LENGTH] | None = None,
+        strength: str | None = None,
+        amount: Range[float, 0.0, 1.0] | None = None,
+        keep_seed: bool = False,
+        count: Range[int, 1, MAX_IMAGES] | None = None,
+        aspect: str | None = None,
+        negative: Range[str, 0, MAX_PROMPT_LENGTH] | None = None,
+        private: bool | None = None,
+    ) -> None:
+        """Finds the picture, checks the options and shows the status line."""
+        options = Options(
+            prompt=prompt,
+            aspect=None if aspect == KEEP else aspect,
+            negative=negative,
+            count=count,
+        )
+        options, private = _flags.read(options, private=private)
+        change = _remix.strength_of(strength, amount)
+        if private is None:
+            private = self._desk.parts.people.preferences(interaction.user.id).private
+        found = await self._find(interaction, image, source)
+        if (
+            private is None and found.generation is not None
+        ):  # or a remix would show it to everybody
+            private = found.generation.submission.destination.private
+        await _remix.place(
+            interaction,
+            self._desk,
+            found,
+            options,
+            strength=change,
+            keep_seed=bool(keep_seed),
+            private=bool(private),
+        )
+
+    async def _find(
+        self,
+        interaction: discord.Interaction,
+        image: discord.Attachment | None,
+        source: str | None,
+    ) -> Source:
+        if image is not None and source is not None:
+            raise InvalidRequestError(TWO_SOURCES)
+        if image is not None:
+            return _sources.attached(image)
+        if source is None:
+            raise InvalidRequestError(NO_SOURCE)
+        _orders.check_permissions(interaction, private=True)
+        # Whoever has to wait for it sees the wait alone: the picture may turn out to be private.
+        return await _answer.in_time(
+            interaction, _sources.picked(self._desk, interaction, source), ephemeral=True
+        )
+
+    @remix.autocomplete("source")
+    async def _pictures(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
+        return await _sources.choices(self._desk, interaction.user.id, current)
+
+
+async def setup(bot: Any) -> None:
+    """Adds the cog; called by discord.py."""
+    await bot.add_cog(Remix(bot.desk))

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from engine.pocket.data import CATEGORIES, RECOLOURED, recoloured_scene_of, scene_of
+from engine.pocket.filters import STYLES
 from engine.pocket.loop import Plan, State, Worker, train
 from engine.pocket.scenes import SIZE, Scene, render, sample_scene
 
@@ -21,6 +22,7 @@ CROP = 64
 WHOLE_FROM = 0.8  # of the samples; from here on whole pictures, a quarter as many
 KL_WEIGHT = 1e-3
 LATENT_NOISE = 0.06  # of latents whose standard deviation is 1
+STYLED = 0.3  # share of the decoder's pictures that a style's filter went over
 
 
 def to_tensor(pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
@@ -95,8 +97,10 @@ def train_decoder(
 ) -> None:
     """Goes on with the decoder alone: outlines get sharper while the U-Net's latents stay what they are.
 
-    The latents get a little noise, so that the decoder forgives the small errors of generated ones.
+    The latents get a little noise, so that the decoder forgives the small errors of generated ones. Some
+    pictures are in the styles: of twelve flat colours alone it learns to paint sepia as pink and green.
     """
+    looks = [style.look for style in STYLES.values()]
     decoder = torch.nn.ModuleDict({"decoder": vae.decoder, "post": vae.post_quant_conv})
     state = State(decoder, worker.work / "decoder.safetensors")
 
@@ -106,9 +110,15 @@ def train_decoder(
         for category in rng.choices(CATEGORIES, (2, 2, 2, 1, 3), k=plan.batch):
             place = rng.randrange(len(latents[category]))
             scene = scene_of(worker.seed, category, worker.rank + place * worker.world)
-            chosen.append(latents[category][place])
-            pictures.append(np.asarray(render(scene).image))
-        z = torch.stack(chosen).float()
+            latent, picture = latents[category][place].float(), render(scene).image
+            if rng.random() < STYLED:
+                picture = rng.choice(looks)(picture)
+                with torch.no_grad():
+                    pixels = to_tensor([np.asarray(picture)]).to(worker.device)
+                    latent = vae.encode(pixels).latent_dist.mean[0].cpu()
+            chosen.append(latent)
+            pictures.append(np.asarray(picture))
+        z = torch.stack(chosen)
         z += LATENT_NOISE * torch.randn(z.shape, generator=worker.generator(plan.stage, step))
         pixels = to_tensor(pictures).to(worker.device)
         with torch.autocast(worker.device.type, dtype=torch.bfloat16):

@@ -108,7 +108,7 @@ def draw_batch(
         return list(controlled(image=[order.hint for order in orders], **common).images)
     if orders[0].source is None:
         return list(pipe(**common).images)
-    remix = StableDiffusionImg2ImgPipeline(**pipe.components)
+    remix = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
     remix.set_progress_bar_config(disable=True)
     sources = [order.source for order in orders]
     return list(remix(image=sources, strength=orders[0].strength, **common).images)

@@ -1,9 +1,11 @@
-"""One thread for torch: two in one process gain little and stall beside another busy process."""
+"""One thread for torch, since two stall beside another busy process; and a model that draws noise, fast."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +20,27 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random weights and two steps by default."""
+    torch = pytest.importorskip("torch")
+    from diffusers import StableDiffusionPipeline
+
+    from engine.pocket.export import SETTINGS
+    from engine.pocket.parts import TINY, build_scheduler, build_text_encoder, build_unet, build_vae
+    from engine.pocket.tokenizer import tokenizer_of
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = tokenizer_of(folder)
+    torch.manual_seed(0)
+    pipe = StableDiffusionPipeline(
+        build_vae(TINY), build_text_encoder(TINY, tokenizer), tokenizer, build_unet(TINY),
+        build_scheduler(),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipe.save_pretrained(folder / "model", safe_serialization=True)
+    settings = json.dumps(SETTINGS | {"default_steps": 2})
+    (folder / "model" / "easel.json").write_text(settings)
+    return folder / "model"

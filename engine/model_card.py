@@ -32,6 +32,7 @@ _NOT_FOUR_CHANNELS = (
     "too)"
 )
 MAX_HEADER_BYTES = 100 << 20  # the limit of the safetensors library itself
+_POCKET_TEXT_WIDTH = 128  # no model from elsewhere is so small
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 _NVIDIA_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
@@ -132,7 +133,10 @@ def read_folder(folder: Path, name: str | None = None) -> ModelCard:
     halvings = len(unet.get("block_out_channels", "1248")) - 1
     sample_size = unet.get("sample_size") or 64
     side = min(sample_size) if isinstance(sample_size, list) else int(sample_size)
-    card = _card(name, "sd2" if is_sd2 else "sd15", side * factor, factor * 2**halvings)
+    family = "sd2" if is_sd2 else "sd15"
+    if unet.get("cross_attention_dim") == _POCKET_TEXT_WIDTH:
+        family = "pocket"
+    card = _card(name, family, side * factor, factor * 2**halvings)
     overrides = folder / "easel.json"
     return _override(card, _read_json(overrides)) if overrides.is_file() else card
 

@@ -95,6 +95,11 @@ class Settings(EngineSettings):
         20.0, gt=0, description="Time for one file; half of it may be CPU time"
     )
     data_dir: Path = Path("data")
+    lora_dir: Path | None = Field(
+        None,
+        description="LoRAs that people may use; None is the folder loras in the data directory",
+    )
+    max_lora_mb: float = Field(1000.0, gt=0, description="Largest LoRA that is read, MiB")
     engine_command: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None, description="Command of the engine process; None is this Python's engine.worker"
     )
@@ -144,6 +149,11 @@ class Settings(EngineSettings):
     def _split_command(cls, value: object) -> object:
         """Takes a command as one types it as well as a TOML list."""
         return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+    @property
+    def lora_folder(self) -> Path:
+        """Where the operator puts LoRAs."""
+        return self.lora_dir if self.lora_dir is not None else self.data_dir / "loras"
 
     def adapter_file(self, sha256: str) -> Path:
         """Returns where the file of a LoRA lies."""

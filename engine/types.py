@@ -122,10 +122,17 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class AdapterWeight:
-    """A LoRA of a job: sha256 (hex) of its file, and how much of it, -2 to 2."""
+    """A LoRA of a job.
+
+    Attributes:
+        sha256: Of its file (hex).
+        weight: How much of it, -2 to 2.
+        trigger: Words that call it, see `GenerationRequest.full_prompt`; "" for none.
+    """
 
     sha256: str
     weight: float = 1.0
+    trigger: str = ""
 
     def __post_init__(self) -> None:
         """Raises InvalidRequestError when the weight is out of range."""
@@ -223,6 +230,18 @@ class GenerationRequest:
             raise InvalidRequestError("Upscaling takes one picture and keeps it. Give one.")
 
     @property
+    def full_prompt(self) -> str:
+        """The prompt that the model reads: what calls the LoRAs, and then the person's own words.
+
+        In front, because the end of a long prompt may not be read, and an open bracket in the
+        person's words would hold for what follows. Words that are there already are not repeated.
+        """
+        said = self.prompt.casefold()
+        triggers = dict.fromkeys(one.trigger for one in self.adapters if one.weight > 0)
+        missing = [trigger for trigger in triggers if trigger and trigger.casefold() not in said]
+        return ", ".join([*missing, self.prompt])
+
+    @property
     def images(self) -> tuple[str, ...]:
         """sha256 of every picture that the request refers to, each once."""
         named = [self.init_image, self.mask_image, *(control.image for control in self.controls)]
@@ -274,7 +293,7 @@ class InstalledAdapter:
 
     Attributes:
         sha256: Of its file (hex).
-        name: Unique without regard to case.
+        name: Unique without regard to case among those that are not gone.
         trigger_words: What a prompt should say to make the most of it.
         default_weight: The weight when nobody says another.
         family: Base models that it fits, as in `EngineInfo.family`.
@@ -282,6 +301,10 @@ class InstalledAdapter:
         added_by: Discord user; 0 for the operator.
         size_bytes: Of its file.
         added_at: Aware UTC.
+        description: What its maker says of it.
+        source: The file that it was copied from; "" when somebody sent it.
+        stamp: Size and time of that file when it was read.
+        is_gone: That file was removed or replaced; the name is still known for history.
     """
 
     sha256: str
@@ -293,6 +316,10 @@ class InstalledAdapter:
     added_by: int
     size_bytes: int
     added_at: datetime
+    description: str = ""
+    source: str = ""
+    stamp: str = ""
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +329,7 @@ class EngineInfo:
     Attributes:
         model: Name that people see and requests carry.
         model_hash: First 10 hex digits of the U-Net weights' sha256 (A1111's "Model hash").
-        family: "sd15", "sd2" or "sdxl".
+        family: "pocket", "sd15" or "sd2"; which LoRAs fit, see `engine.lora.layers`.
         native_size: Side of the square that the model was trained on, pixels.
         size_multiple: Width and height must be multiples of this.
         max_side: Largest width or height, pixels.

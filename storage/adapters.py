@@ -39,13 +39,29 @@ class AdapterTable:
         default_weight: float = 1.0,
         family: str,
         added_by: int = 0,
+        description: str = "",
+        stamp: str | None = None,
+        expected: str | None = None,
     ) -> InstalledAdapter:
         """Copies a file that was checked before, and registers it.
 
-        A file that is registered already is returned as it is.
+        A file that is registered already is returned as it is; one that was gone is back with what
+        is given now.
+
+        Args:
+            source: The file.
+            name: For people.
+            trigger_words: See `InstalledAdapter`, like the others.
+            default_weight: The same.
+            family: The same.
+            added_by: The same.
+            description: The same.
+            stamp: Given when changes of the file will be noticed.
+            expected: sha256 of the file that was checked.
 
         Raises:
-            InvalidRequestError: The name is empty, too long or taken, or the weight out of range.
+            InvalidRequestError: The name is empty, too long or taken, the weight out of range, or the
+                file is not the one that was checked.
             OSError: The file cannot be read, or the disk is full.
         """
         name = " ".join(name.split())
@@ -55,12 +71,17 @@ class AdapterTable:
             )
         AdapterWeight("", default_weight)  # raises when it is out of range
         sha256, size = await asyncio.to_thread(_copy, source, self._data_dir / FOLDER)
+        if expected is not None and sha256 != expected:
+            await self._drop_stray(sha256)
+            raise InvalidRequestError("The file was changed while it was read. Try again.")
         try:
             async with self._db.transaction() as tx:
                 await tx.rows(
                     "INSERT INTO adapters (sha256, name, path, trigger_words, default_weight, family,"
-                    " enabled, added_by, size_bytes, added_at) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?)"
-                    " ON CONFLICT (sha256) DO NOTHING",
+                    " enabled, added_by, size_bytes, added_at, description, source, stamp)"
+                    " VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)"
+                    " ON CONFLICT (sha256) DO UPDATE SET name = excluded.name,"
+                    " source = excluded.source, stamp = excluded.stamp, gone = 0 WHERE gone",
                     (
                         sha256,
                         name,
@@ -71,11 +92,13 @@ class AdapterTable:
                         added_by,
                         size,
                         to_text(self._clock()),
+                        description,
+                        "" if stamp is None else str(source),
+                        stamp or "",
                     ),
                 )
         except sqlite3.IntegrityError as error:
-            if not await self._db.rows("SELECT 1 FROM adapters WHERE sha256 = ?", (sha256,)):
-                await asyncio.to_thread(self._file(sha256).unlink, missing_ok=True)
+            await self._drop_stray(sha256)
             raise InvalidRequestError(
                 f"There is a style {name!r} already. Choose another name."
             ) from error
@@ -88,17 +111,54 @@ class AdapterTable:
     async def find(self, name: str) -> InstalledAdapter:
         """Returns the LoRA of that name, whatever its case. Raises UnknownAdapterError."""
         name = " ".join(name.split())
-        return _one(await self._db.rows("SELECT * FROM adapters WHERE name = ?", (name,)))
+        return _one(
+            await self._db.rows("SELECT * FROM adapters WHERE name = ? AND NOT gone", (name,))
+        )
 
     async def all(
         self, family: str | None = None, *, with_disabled: bool = False
     ) -> list[InstalledAdapter]:
-        """Returns the LoRAs by name, those of one family of base models or all."""
+        """Returns the LoRAs by name, those of one family of base models or all; none that is gone."""
         rows = await self._db.rows(
-            "SELECT * FROM adapters WHERE coalesce(family = ?, 1) AND (enabled OR ?) ORDER BY name",
+            "SELECT * FROM adapters WHERE coalesce(family = ?, 1) AND (enabled OR ?) AND NOT gone"
+            " ORDER BY name",
             (family, with_disabled),
         )
         return [_from_row(row) for row in rows]
+
+    async def known(self) -> list[InstalledAdapter]:
+        """Returns every LoRA by name, also those that are disabled or gone."""
+        return [
+            _from_row(row) for row in await self._db.rows("SELECT * FROM adapters ORDER BY name")
+        ]
+
+    async def set_source(self, sha256: str, source: str, stamp: str) -> None:
+        """Notes where the file of a LoRA is now."""
+        async with self._db.transaction() as tx:
+            await tx.rows(
+                "UPDATE adapters SET source = ?, stamp = ? WHERE sha256 = ?",
+                (source, stamp, sha256),
+            )
+
+    async def set_gone(self, sha256: str) -> None:
+        """Notes that a LoRA's file was removed or replaced.
+
+        Our copy stays: jobs that were accepted with it are still to be made.
+        """
+        async with self._db.transaction() as tx:
+            await tx.rows("UPDATE adapters SET gone = 1 WHERE sha256 = ?", (sha256,))
+
+    async def set_preview(self, sha256: str, png: bytes | None) -> None:
+        """Stores a small picture of what the LoRA does; None removes it."""
+        async with self._db.transaction() as tx:
+            await tx.rows("DELETE FROM adapter_previews WHERE sha256 = ?", (sha256,))
+            if png is not None:
+                await tx.rows("INSERT INTO adapter_previews VALUES (?, ?)", (sha256, png))
+
+    async def preview(self, sha256: str) -> bytes | None:
+        """Returns the small picture, PNG, when there is one."""
+        row = await self._db.row("SELECT png FROM adapter_previews WHERE sha256 = ?", (sha256,))
+        return None if row is None else row["png"]
 
     async def set_enabled(self, sha256: str, enabled: bool) -> InstalledAdapter:
         """Lets people use a LoRA, or not. Raises UnknownAdapterError."""
@@ -118,6 +178,10 @@ class AdapterTable:
             )
         await asyncio.to_thread(self._file(sha256).unlink, missing_ok=True)
         return removed
+
+    async def _drop_stray(self, sha256: str) -> None:
+        if not await self._db.rows("SELECT 1 FROM adapters WHERE sha256 = ?", (sha256,)):
+            await asyncio.to_thread(self._file(sha256).unlink, missing_ok=True)
 
     def _file(self, sha256: str) -> Path:
         return self._data_dir / FOLDER / f"{sha256}.safetensors"
@@ -140,6 +204,10 @@ def _from_row(row: sqlite3.Row) -> InstalledAdapter:
         added_by=row["added_by"],
         size_bytes=row["size_bytes"],
         added_at=to_time(row["added_at"]),
+        description=row["description"],
+        source=row["source"],
+        stamp=row["stamp"],
+        is_gone=bool(row["gone"]),
     )
 
 

@@ -81,13 +81,16 @@ class Intake:
                     break
             await self._taken.wait()
 
-    async def picture(self, data: bytes) -> CleanPicture:
+    async def picture(self, data: bytes, *, max_side: int | None = None) -> CleanPicture:
         """Returns the picture of a PNG, JPEG or WebP file: RGB, upright, without metadata.
+
+        Its longer side has at most `max_side` pixels; None is the setting.
 
         Raises:
             RefusedFileError: It is not used; the message says why.
         """
-        fields, png = await self._ask({"max_side": self._settings.max_picture_side}, data)
+        side = self._settings.max_picture_side if max_side is None else max_side
+        fields, png = await self._ask({"max_side": side}, data)
         notes = tuple(str(note) for note in fields["notes"])
         return CleanPicture(png, int(fields["width"]), int(fields["height"]), notes)
 

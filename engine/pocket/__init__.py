@@ -13,5 +13,8 @@ MODEL_DIR = Path(__file__).parent / "model"
 CONTROLNETS_DIR = Path(__file__).parent / "controlnets"
 """Its ControlNets, one diffusers folder for each kind."""
 
+LORAS_DIR = Path(__file__).parent / "loras"
+"""Its styles, one .safetensors file each, with a preview of the same name beside it."""
+
 POSE_DETECTOR_DIR = Path(__file__).parent / "detectors" / "pose"
 """Its pose detector, a ViTPose as transformers saves it."""

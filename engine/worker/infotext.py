@@ -94,7 +94,7 @@ def infotext(request: GenerationRequest, info: EngineInfo, seed: int, size: tupl
         hashes = [adapter.sha256[:12] for adapter in request.adapters]
         pairs.append(("Lora hashes", ", ".join(f"{short}: {short}" for short in hashes)))
     pairs.append(("Version", VERSION))
-    lines = [_disarm(request.prompt)]
+    lines = [_disarm(request.full_prompt)]
     if request.negative_prompt:
         lines.append(f"Negative prompt: {_disarm(request.negative_prompt)}")
     lines.append(", ".join(f"{key}: {_quote(str(value))}" for key, value in pairs))

@@ -186,7 +186,7 @@ def start_job(
     """
     if request.upscaler is not None:
         return _start_upscaling(job_id, request, images)
-    prompt = prompts.encode(request.prompt, adapters, request.clip_skip)
+    prompt = prompts.encode(request.full_prompt, adapters, request.clip_skip)
     negative = None
     if request.guidance_scale > 1:
         negative = prompts.encode(request.negative_prompt, adapters, request.clip_skip)

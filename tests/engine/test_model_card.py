@@ -14,6 +14,7 @@ import pytest
 from engine import model_card
 from engine.errors import ModelLoadError
 from engine.model_card import SD15_REPO, provisional_info, read_card, resolve_source
+from engine.pocket import MODEL_DIR
 from engine.settings import EngineSettings
 from engine.types import Sampler
 
@@ -123,6 +124,10 @@ def test_other_kinds_of_models_are_refused(
 ) -> None:
     with pytest.raises(ModelLoadError, match=reason):
         read_card(write_folder(tmp_path / "x", unet, index=index))
+
+
+def test_the_embedded_model_has_a_family_of_its_own() -> None:
+    assert read_card(MODEL_DIR).family == "pocket"
 
 
 def test_checkpoint_header_tells_the_family(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import InvalidRequestError
-from engine.types import MAX_LCM_STEPS, Sampler, SecondPass
+from engine.types import MAX_LCM_STEPS, AdapterWeight, Sampler, SecondPass
 from tests.engine.scripted import info, request
 
 
@@ -27,3 +27,16 @@ def test_work_counts_unet_calls() -> None:
     )
     assert (euler.steps_to_run, heun.steps_to_run, pndm.steps_to_run) == (15, 28, 17)
     assert heun.work / euler.work == pytest.approx((19 + 4 * 9) / (10 + 4 * 5))
+
+
+def test_the_model_reads_what_calls_the_styles_and_then_the_prompt() -> None:
+    adapters = (
+        AdapterWeight("a", 0.8, "neon style"),
+        AdapterWeight("b", 1.0, "papercut"),
+        AdapterWeight("c", -1.0, "blurry"),  # taken away, so it is not called
+        AdapterWeight("d", 1.0),
+    )
+    asked = request(prompt="a Papercut cat", adapters=adapters)
+    assert asked.full_prompt == "neon style, a Papercut cat"
+    assert asked.prompt == "a Papercut cat"
+    assert request(prompt="a cat").full_prompt == "a cat"

@@ -106,3 +106,39 @@ async def test_file_that_is_not_there_leaves_nothing(
     with pytest.raises(FileNotFoundError):
         await table.add(tmp_path / "nothing", "x", family="sd15")
     assert files(store) == set()
+
+
+async def test_what_is_gone_keeps_its_name_and_leaves_it_to_another(
+    store: Store, table: AdapterTable, tmp_path: Path
+) -> None:
+    old = await table.add(a_file(tmp_path), "neon", family="sd15", stamp="1:1")
+    assert (old.source, old.stamp) == (str(tmp_path / "source.safetensors"), "1:1")
+    await table.set_gone(old.sha256)
+    with pytest.raises(UnknownAdapterError):
+        await table.find("neon")
+    assert await table.all() == []
+    new = await table.add(a_file(tmp_path, b"better"), "Neon", family="sd15", stamp="2:2")
+    assert await table.find("neon") == new
+    assert {one.name: one.is_gone for one in await table.known()} == {"neon": True, "Neon": False}
+    assert len(files(store)) == 2  # a job that was accepted with it can still be made
+    back = await table.add(a_file(tmp_path), "neon again", family="sd15", stamp="3:3")
+    assert (back.sha256, back.name, back.is_gone) == (old.sha256, "neon again", False)
+
+
+async def test_a_file_that_changes_while_it_is_read_is_not_taken(
+    store: Store, table: AdapterTable, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidRequestError, match="changed while it was read"):
+        await table.add(a_file(tmp_path), "x", family="sd15", expected=sha256_of(b"other"))
+    assert files(store) == set()
+
+
+async def test_preview_is_kept_replaced_and_removed(table: AdapterTable, tmp_path: Path) -> None:
+    added = await table.add(a_file(tmp_path), "x", family="sd15")
+    assert await table.preview(added.sha256) is None
+    for png in (b"one", b"two", None):
+        await table.set_preview(added.sha256, png)
+        assert await table.preview(added.sha256) == png
+    await table.set_preview(added.sha256, b"last")
+    await table.remove(added.sha256)
+    assert await table.preview(added.sha256) is None

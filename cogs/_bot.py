@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 EXTENSIONS = (
     "cogs.imagine",
     "cogs.remix",
+    "cogs.replies",
     "cogs.history",
     "cogs.queue",
     "cogs.me",
@@ -149,7 +150,7 @@ class EaselBot(commands.AutoShardedBot):
         await _forms.submitted(interaction, FORMS)
 
     async def on_message(self, message: discord.Message, /) -> None:
-        """Does nothing: there are no commands by message."""
+        """Does nothing: there are no commands by message; `cogs.replies` listens by itself."""
 
     async def _when_reachable(self, attempt: Callable[[], Awaitable[None]]) -> None:
         """Tries again without end: a machine may start before its network, or during an outage."""

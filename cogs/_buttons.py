@@ -19,7 +19,14 @@ from cogs import _errors
 
 PREFIX = "easel"
 
+VARY = "vary"
+VARY_SUBTLE = "vary_subtle"
+VARY_STRONG = "vary_strong"
+REMIX = "remix"
 REROLL = "reroll"
+UPSCALE = "upscale"
+ZOOM = "zoom_2"
+ZOOM_LESS = "zoom_15"
 INFO = "info"
 DELETE = "delete"
 CANCEL = "cancel"

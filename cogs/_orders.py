@@ -123,7 +123,8 @@ class Orders:
 
 def origin_of(interaction: discord.Interaction) -> str:
     """Returns the key of what the interaction causes: delivered twice, it causes one thing."""
-    return f"interaction:{interaction.id}"
+    # A message has its own, see `ByMessage`.
+    return str(getattr(interaction, "origin", f"interaction:{interaction.id}"))
 
 
 def submission_of(interaction: discord.Interaction, order: Order, origin: str) -> Submission:

@@ -11,6 +11,7 @@ from engine.intake.pool import Intake
 from engine.model_card import provisional_info
 from engine.queue import JobQueue
 from engine.settings import Settings
+from engine.styles import Styles
 from engine.types import Limits
 from storage.adapters import AdapterTable
 from storage.arrivals import Arrivals
@@ -44,6 +45,7 @@ class Parts:
     privacy: Privacy
     facts: Facts
     adapters: AdapterTable
+    styles: Styles
     engine: EngineClient
     queue: JobQueue
 
@@ -70,6 +72,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         await people.load()
         jobs = JobTable(database, pictures)
         engine = EngineClient(settings, provisional_info(settings))
+        adapters = AdapterTable(database, settings.data_dir)
+        styles = Styles(store=adapters, settings=settings, intake=intake, info=lambda: engine.info)
+        await styles.load()
         yield Parts(
             settings=settings,
             limits=limits,
@@ -84,7 +89,10 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             people=people,
             privacy=privacy,
             facts=Facts(database),
-            adapters=AdapterTable(database, settings.data_dir),
+            adapters=adapters,
+            styles=styles,
             engine=engine,
-            queue=JobQueue(store=jobs, engine=engine, limits=lambda submission: limits),
+            queue=JobQueue(
+                store=jobs, engine=engine, limits=lambda submission: limits, checks=[styles.check]
+            ),
         )

@@ -55,6 +55,7 @@ async def run(settings: Settings) -> int:
             tasks.create_task(parts.engine.run(), name="engine")
             tasks.create_task(parts.queue.run(), name="queue")
             tasks.create_task(parts.intake.run(), name="intake")
+            tasks.create_task(parts.styles.run(), name="styles")
             tasks.create_task(health.run(), name="health")
             tasks.create_task(bot.serve(), name="status lines and deliveries")
             tasks.create_task(_connect(bot, settings), name="discord")

@@ -12,6 +12,7 @@ from engine.intake.pool import Intake
 from engine.interfaces import Engine
 from engine.queue import JobQueue
 from engine.settings import Settings
+from engine.styles import Styles
 from engine.types import EngineInfo, Limits
 from storage.arrivals import Arrivals as StoredArrivals
 from storage.facts import Facts
@@ -60,6 +61,10 @@ class Parts(Protocol):
     @property
     def intake(self) -> Intake:
         """Checks files that people sent."""
+
+    @property
+    def styles(self) -> Styles:
+        """The LoRAs that people may use."""
 
     @property
     def history(self) -> History:

@@ -24,7 +24,9 @@ from engine.errors import RequestError
 from engine.intake.pool import Intake
 from engine.queue import JobQueue
 from engine.settings import Settings
+from engine.styles import Styles
 from engine.types import EngineReady, Limits
+from storage.adapters import AdapterTable
 from storage.arrivals import Arrivals
 from storage.database import Database
 from storage.facts import Facts
@@ -63,6 +65,8 @@ class Parts:
     jobs: JobTable
     arrivals: Arrivals
     intake: Intake
+    adapters: AdapterTable
+    styles: Styles
     history: History
     gallery: Gallery
     people: People
@@ -209,7 +213,16 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
         await people.load()
         jobs = JobTable(database, pictures)
         engine = EngineClient(settings, info_of(parse(["--state", "unused"])))
-        queue = JobQueue(store=jobs, engine=engine, limits=lambda _: limits, pace=(1000, 1.0))
+        adapters = AdapterTable(database, settings.data_dir)
+        styles = Styles(store=adapters, settings=settings, intake=intake, info=lambda: engine.info)
+        await styles.load()
+        queue = JobQueue(
+            store=jobs,
+            engine=engine,
+            limits=lambda _: limits,
+            checks=[styles.check],
+            pace=(1000, 1.0),
+        )
         parts = Parts(
             settings=settings,
             limits=limits,
@@ -218,6 +231,8 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
             jobs=jobs,
             arrivals=Arrivals(database),
             intake=intake,
+            adapters=adapters,
+            styles=styles,
             history=History(database, pictures),
             gallery=Gallery(database),
             people=people,

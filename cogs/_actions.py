@@ -7,7 +7,7 @@ import io
 
 import discord
 
-from cogs import _album, _answer, _buttons, _errors, _info, _options, _status
+from cogs import _album, _answer, _buttons, _changes, _errors, _info, _status
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
 from cogs._orders import Order
@@ -29,12 +29,12 @@ FINISHED = "This job has ended already."
 async def reroll(interaction: discord.Interaction, press: Press) -> None:
     """Makes the picture again with another seed, for the person who pressed."""
     desk = desk_of(interaction)
-    private = _is_private(interaction)
+    private = _buttons.is_private(interaction, press)
 
     async def order() -> Order:
         generation = await _generation(desk, press.job_id)
         return Order(
-            _options.rerolled(generation.request),
+            await _changes.reroll(desk, generation),
             action=_buttons.REROLL,
             parent_id=generation.id,
             private=private,
@@ -47,7 +47,7 @@ async def reroll(interaction: discord.Interaction, press: Press) -> None:
 async def retry(interaction: discord.Interaction, press: Press) -> None:
     """Tries a failed job once more, just as it was."""
     desk = desk_of(interaction)
-    private = _is_private(interaction)
+    private = _buttons.is_private(interaction, press)
 
     async def order() -> Order:
         job = await desk.parts.jobs.get(press.job_id)
@@ -131,7 +131,7 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
         await interaction.response.edit_message(content=face.content, view=None, attachments=[])
     else:
         await _answer.answer(interaction, face.content, ephemeral=True)
-        if interaction.message is not None and not _is_private(interaction):
+        if interaction.message is not None and not _buttons.is_private(interaction):
             await interaction.message.edit(content=face.content, view=None, attachments=[])
     if is_line:
         await desk.board.settled(job.id, job.status_message_id)
@@ -176,8 +176,3 @@ async def _generation(desk: Desk, job_id: str) -> Generation:
 def _check_owner(interaction: discord.Interaction, job: Job) -> None:
     if interaction.user.id != job.owner_id and not interaction.permissions.manage_messages:
         raise NotAllowedError(NOT_YOURS)
-
-
-def _is_private(interaction: discord.Interaction) -> bool:
-    message = interaction.message
-    return message is not None and message.flags.ephemeral

@@ -15,7 +15,7 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from cogs import _actions, _erasure, _errors, _exports, _forms, _settings, _sharing
+from cogs import _actions, _erasure, _errors, _exports, _forms, _remake, _settings, _sharing
 from cogs._arrivals import Arrivals
 from cogs._board import Board, Pace
 from cogs._buttons import JobButton
@@ -40,9 +40,14 @@ EXTENSIONS = (
     "cogs.help",
 )
 ACTIONS = (
-    _actions.ACTIONS | _sharing.ACTIONS | _exports.ACTIONS | _settings.ACTIONS | _erasure.ACTIONS
+    _actions.ACTIONS
+    | _remake.ACTIONS
+    | _sharing.ACTIONS
+    | _exports.ACTIONS
+    | _settings.ACTIONS
+    | _erasure.ACTIONS
 )
-FORMS = _settings.FORMS
+FORMS = _settings.FORMS | _remake.FORMS
 
 _SYNC_AT_START_S = 5.0
 _MAX_RATELIMIT_TIMEOUT_S = 60.0  # a longer sleep inside discord.py would hide what is going on
@@ -92,7 +97,7 @@ class EaselBot(commands.AutoShardedBot):
         self.desk = Desk(
             parts=parts,
             board=board,
-            orders=Orders(queue=parts.queue, jobs=parts.jobs, board=board),
+            orders=Orders(queue=parts.queue, jobs=parts.jobs, pictures=parts.pictures, board=board),
             tidier=Tidier(client=self, privacy=parts.privacy, retry_s=self._patience.longest),
             arrivals=Arrivals(parts=parts, board=board),
         )

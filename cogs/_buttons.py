@@ -1,15 +1,15 @@
 """The buttons below results and status lines, which work for months and over restarts.
 
 A button is its `custom_id`, `easel:<job id>:<action>:<n>`, and nothing in memory: the row of the job
-decides what a press does. `n` is for actions on one of several pictures; buttons of lists have what
-the list holds behind it (`<n>:<rest>`), and those that are about the presser have `MINE` for a job.
+decides what a press does. `n` is the 0-based place of one of several pictures; buttons of lists have
+what the list holds behind it (`<n>:<rest>`), and those that are about the presser have `MINE` for a job.
 What a press does stands in `_actions` and the other tables that `_bot` puts together.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -25,8 +25,15 @@ VARY_STRONG = "vary_strong"
 REMIX = "remix"
 REROLL = "reroll"
 UPSCALE = "upscale"
+UPSCALE_MORE = "upscale_4"
+UPSCALE_CREATIVE = "upscale_creative"
 ZOOM = "zoom_2"
 ZOOM_LESS = "zoom_15"
+PAN_LEFT = "pan_left"
+PAN_RIGHT = "pan_right"
+PAN_UP = "pan_up"
+PAN_DOWN = "pan_down"
+MORE = "more"
 INFO = "info"
 DELETE = "delete"
 CANCEL = "cancel"
@@ -42,9 +49,16 @@ EXPORT = "export"
 EXPORT_ALL = "export_all"
 
 MINE = "me"
+PUBLIC = (
+    "all"  # the rest of a button that only its presser sees, while its picture is for everybody
+)
 
-RESULT_ACTIONS = (REROLL, INFO, STAR, TO_DM, DELETE)
-PRIVATE_RESULT_ACTIONS = (REROLL, INFO, STAR, TO_DM, PUBLISH, DELETE)
+RESULT_ACTIONS = (REROLL, INFO, STAR, TO_DM, DELETE)  # below every result
+_ONE_PICTURE = (
+    (VARY_SUBTLE, VARY_STRONG, REMIX, REROLL, UPSCALE),
+    (ZOOM_LESS, ZOOM, MORE),
+)
+_MORE = ((PAN_LEFT, PAN_RIGHT, PAN_UP, PAN_DOWN), (UPSCALE_MORE, UPSCALE_CREATIVE))
 FAILURE_ACTIONS = (RETRY,)
 
 UNKNOWN_BUTTON = (
@@ -53,9 +67,22 @@ UNKNOWN_BUTTON = (
 )
 
 _PARTS = re.compile(
-    rf"{PREFIX}:([a-z0-9]{{1,32}}):([a-z_]{{1,20}}):(\d{{1,3}})(?::(.{{1,70}}))?", re.DOTALL
+    rf"{PREFIX}:([a-z0-9]{{1,32}}):([a-z0-9_]{{1,20}}):(\d{{1,3}})(?::(.{{1,70}}))?", re.DOTALL
 )
 _LABELS = {
+    VARY_SUBTLE: "Vary (Subtle)",
+    VARY_STRONG: "Vary (Strong)",
+    REMIX: "Remix",
+    UPSCALE: "Upscale",
+    UPSCALE_MORE: "Upscale 4x",
+    UPSCALE_CREATIVE: "Upscale (Creative)",
+    ZOOM: "Zoom 2x",
+    ZOOM_LESS: "Zoom 1.5x",
+    PAN_LEFT: "Left",
+    PAN_RIGHT: "Right",
+    PAN_UP: "Up",
+    PAN_DOWN: "Down",
+    MORE: "More",
     REROLL: "Reroll",
     INFO: "Info",
     DELETE: "Delete",
@@ -73,6 +100,10 @@ _LABELS = {
 _EMOJI = {
     REROLL: "\N{ANTICLOCKWISE DOWNWARDS AND UPWARDS OPEN CIRCLE ARROWS}",
     STAR: "\N{WHITE MEDIUM STAR}",
+    PAN_LEFT: "\N{LEFTWARDS BLACK ARROW}\N{VARIATION SELECTOR-16}",
+    PAN_RIGHT: "\N{BLACK RIGHTWARDS ARROW}\N{VARIATION SELECTOR-16}",
+    PAN_UP: "\N{UPWARDS BLACK ARROW}\N{VARIATION SELECTOR-16}",
+    PAN_DOWN: "\N{DOWNWARDS BLACK ARROW}\N{VARIATION SELECTOR-16}",
 }
 _STYLES = {
     DELETE: discord.ButtonStyle.danger,
@@ -98,6 +129,13 @@ class Press:
         """The text that Discord keeps for us; at most 100 characters."""
         rest = f":{self.rest}" if self.rest else ""
         return f"{PREFIX}:{self.job_id}:{self.action}:{self.index}{rest}"
+
+
+def is_private(interaction: discord.Interaction, press: Press | None = None) -> bool:
+    """True when what comes of a press is for the presser alone, as the message with the button is."""
+    message = interaction.message
+    is_hidden = message is not None and message.flags.ephemeral
+    return is_hidden and (press is None or press.rest != PUBLIC)
 
 
 def parse(custom_id: str) -> Press | None:
@@ -154,10 +192,29 @@ def button(press: Press, label: str | None = None) -> JobButton:
     )
 
 
-def result_view(job_id: str, *, can_publish: bool = False) -> discord.ui.View:
-    """Returns the buttons below a finished picture; a private one can be published."""
-    actions = PRIVATE_RESULT_ACTIONS if can_publish else RESULT_ACTIONS
-    return _view(*(button(Press(job_id, action)) for action in actions))
+def result_view(job_id: str, count: int = 1, *, can_publish: bool = False) -> discord.ui.View:
+    """Returns the buttons below so many finished pictures; private ones can be published.
+
+    Of one picture all that can be made of it; of several U (upscale) and V (vary) for each, as the
+    rest is offered below what these make.
+    """
+    if count > 1:
+        rows = [
+            [button(Press(job_id, UPSCALE, n), f"U{n + 1}") for n in range(count)],
+            [button(Press(job_id, VARY, n), f"V{n + 1}") for n in range(count)],
+        ]
+        rows[0].append(button(Press(job_id, REROLL)))
+        rows[1].append(button(Press(job_id, REMIX)))
+    else:
+        rows = [[button(Press(job_id, action)) for action in row] for row in _ONE_PICTURE]
+    rest = (INFO, STAR, TO_DM, PUBLISH, DELETE) if can_publish else (INFO, STAR, TO_DM, DELETE)
+    rows.append([button(Press(job_id, action)) for action in rest])
+    return _rows(rows)
+
+
+def more_view(job_id: str, rest: str) -> discord.ui.View:
+    """Returns what does not fit below a picture; `rest` is `PUBLIC` or empty."""
+    return _rows([[button(Press(job_id, action, rest=rest)) for action in row] for row in _MORE])
 
 
 def failure_view(job_id: str) -> discord.ui.View:
@@ -193,6 +250,15 @@ def carries(message: discord.Message, job_id: str, actions: tuple[str, ...]) -> 
         for row in message.components
         for child in getattr(row, "children", ())
     )
+
+
+def _rows(rows: Iterable[Iterable[JobButton]]) -> discord.ui.View:
+    view = discord.ui.View(timeout=None)
+    for number, row in enumerate(rows):
+        for item in row:
+            item.row = number
+            view.add_item(item)
+    return view
 
 
 def _view(*buttons: JobButton) -> discord.ui.View:

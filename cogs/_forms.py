@@ -54,6 +54,15 @@ def values(interaction: discord.Interaction) -> dict[str, Any]:
     }
 
 
+def file(interaction: discord.Interaction, field: str) -> tuple[str, int] | None:
+    """Returns (address, bytes) of the file in a field for one; None when it was left empty."""
+    known = _data(interaction).get("resolved", {}).get("attachments", {})
+    for file_id in values(interaction).get(field) or ():
+        if file_id in known:
+            return str(known[file_id]["url"]), int(known[file_id]["size"])
+    return None
+
+
 def _fields(components: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for component in components:
         inner = component.get("components", [])

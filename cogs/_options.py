@@ -126,6 +126,35 @@ def rerolled(request: GenerationRequest) -> GenerationRequest:
     return dataclasses.replace(request, seed=new_seed())
 
 
+def drawable(request: GenerationRequest, info: EngineInfo) -> GenerationRequest:
+    """Returns a request of before as the loaded model can draw it.
+
+    Of an upscaled picture it has the shape, at the model's own area; of another model's picture only
+    what every model understands.
+    """
+    if request.upscaler is not None:
+        width, height = size_of(f"{request.width}:{request.height}", info)
+        request = dataclasses.replace(
+            request, upscaler=None, init_image=None, strength=None, width=width, height=height
+        )
+    if request.model != info.model:
+        width, height = size_of(f"{request.width}:{request.height}", info)
+        request = dataclasses.replace(
+            request,
+            model=info.model,
+            width=width,
+            height=height,
+            num_inference_steps=info.default_steps,
+            guidance_scale=info.default_guidance_scale,
+            sampler=info.default_sampler,
+            second_pass=None,
+            controls=(),
+            adapters=(),
+            clip_skip=0,
+        )
+    return request
+
+
 def command_line(request: GenerationRequest) -> str:
     """Returns the `/imagine ...` that makes the same pictures again; one line."""
     negative = _text.clean(request.negative_prompt) or NO_NEGATIVE

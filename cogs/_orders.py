@@ -7,8 +7,8 @@ status line as the acknowledgement.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 import aiohttp
 import discord
@@ -19,6 +19,7 @@ from engine.errors import InvalidRequestError, NotAllowedError, TooManyWaitingEr
 from engine.queue import JobQueue
 from engine.types import Destination, GenerationRequest, Job, Submission
 from storage.jobs import JobTable
+from storage.pictures import PictureFiles
 
 log = logging.getLogger(__name__)
 
@@ -35,22 +36,30 @@ ALREADY_DONE = "This was done before. See it with /history list."
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to make and how to show it."""
+    """What to make and how to show it.
+
+    Attributes:
+        files: Pictures that the request refers to and that are not stored yet, by sha256.
+    """
 
     request: GenerationRequest
     action: str = IMAGINE
     parent_id: str | None = None
     private: bool = False
     spoiler: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Orders:
     """Places orders: every entrance of Discord goes through here to `JobQueue.submit`."""
 
-    def __init__(self, *, queue: JobQueue, jobs: JobTable, board: Board) -> None:
-        """Needs the queue to submit, the store for the status line's id and the board to keep it."""
+    def __init__(
+        self, *, queue: JobQueue, jobs: JobTable, pictures: PictureFiles, board: Board
+    ) -> None:
+        """Needs the queue to submit, the store for what goes with a job, the board for its line."""
         self._queue = queue
         self._jobs = jobs
+        self._pictures = pictures
         self._board = board
 
     async def place(
@@ -77,6 +86,26 @@ class Orders:
             )
             await self._acknowledge(interaction, job)
 
+    async def submit(self, submission: Submission, files: Mapping[str, bytes]) -> Job:
+        """Stores the files and submits the job that refers to them; refused, none of them stays.
+
+        Raises:
+            RequestError: What was asked cannot be done.
+        """
+        if not files:
+            return await self._queue.submit(submission)
+        is_used = False
+        try:
+            async with self._pictures.pinned(files):
+                for data in files.values():
+                    await self._pictures.put(data)
+                job = await self._queue.submit(submission)
+            is_used = True
+        finally:
+            if not is_used:
+                await self._jobs.drop_unused(files)
+        return job
+
     async def _submit(
         self,
         interaction: discord.Interaction,
@@ -85,7 +114,7 @@ class Orders:
     ) -> Job:
         placed = await order()
         try:
-            return await self._queue.submit(submission_of(interaction, placed, origin))
+            return await self.submit(submission_of(interaction, placed, origin), placed.files)
         except InvalidRequestError as error:
             if placed.action != IMAGINE:  # made for another model, or under other limits
                 error.add_note(OUTDATED)

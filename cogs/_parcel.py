@@ -70,7 +70,9 @@ class Parcel:
     def view(self) -> discord.ui.View:
         """Returns new buttons; a view belongs to one send."""
         if self.purpose == RESULT:
-            return _buttons.result_view(self.job.id, can_publish=self.can_publish)
+            return _buttons.result_view(
+                self.job.id, len(self.pictures), can_publish=self.can_publish
+            )
         return _buttons.failure_view(self.job.id)
 
     def mentions(self) -> discord.AllowedMentions:

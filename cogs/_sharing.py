@@ -76,7 +76,7 @@ async def send_copy(
         await channel.send(
             _parcel.caption(generation),
             files=await _files(parts, generation, _DM_LIMIT),
-            view=_buttons.result_view(generation.id),
+            view=_buttons.result_view(generation.id, len(generation.pictures)),
             nonce=nonce,
             allowed_mentions=discord.AllowedMentions.none(),
         )
@@ -126,7 +126,7 @@ async def _post(
         message = await channel.send(
             _parcel.caption(generation, owner_id=owner_id),
             files=await _files(desk.parts, generation, interaction.filesize_limit),
-            view=_buttons.result_view(generation.id),
+            view=_buttons.result_view(generation.id, len(generation.pictures)),
             nonce=f"{generation.id}:p",  # pressed twice, it is one message
             allowed_mentions=discord.AllowedMentions(
                 everyone=False, roles=False, users=[discord.Object(owner_id)]

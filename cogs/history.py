@@ -73,7 +73,9 @@ class History(
             ephemeral=True,
             embed=embed,
             view=_buttons.result_view(
-                generation.id, can_publish=_sharing.can_publish(generation, interaction.user.id)
+                generation.id,
+                len(generation.pictures),
+                can_publish=_sharing.can_publish(generation, interaction.user.id),
             ),
             files=files,
         )

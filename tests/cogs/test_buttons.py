@@ -23,7 +23,7 @@ async def made(world: World, **options: Any) -> discord.Message:
 
 
 def job_id_of(message: discord.Message) -> str:
-    (row,) = message.components
+    row = message.components[0]
     assert isinstance(row, discord.ActionRow)
     custom_id = row.children[0].custom_id
     assert custom_id is not None

@@ -7,7 +7,7 @@ import io
 
 import discord
 
-from cogs import _album, _answer, _buttons, _changes, _errors, _info, _status
+from cogs import _album, _answer, _buttons, _changes, _errors, _info, _status, _styles
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
 from cogs._orders import Order
@@ -69,7 +69,9 @@ async def info(interaction: discord.Interaction, press: Press) -> None:
     """Shows all parameters, and the command that makes the same picture."""
     desk = desk_of(interaction)
     generation = await _answer.in_time(interaction, _generation(desk, press.job_id), ephemeral=True)
-    embed, text = _info.card(generation)
+    embed, text = _info.card(
+        generation, _styles.written(desk.parts.styles, generation.request.adapters)
+    )
     files = [discord.File(io.BytesIO(text.encode()), "imagine.txt")] if text else []
     await _answer.answer(interaction, ephemeral=True, embed=embed, files=files)
 

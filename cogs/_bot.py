@@ -15,7 +15,17 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from cogs import _actions, _erasure, _errors, _exports, _forms, _remake, _settings, _sharing
+from cogs import (
+    _actions,
+    _erasure,
+    _errors,
+    _exports,
+    _forms,
+    _remake,
+    _settings,
+    _sharing,
+    _style_book,
+)
 from cogs._arrivals import Arrivals
 from cogs._board import Board, Pace
 from cogs._buttons import JobButton
@@ -32,6 +42,7 @@ EXTENSIONS = (
     "cogs.imagine",
     "cogs.remix",
     "cogs.replies",
+    "cogs.styles",
     "cogs.history",
     "cogs.queue",
     "cogs.me",
@@ -45,6 +56,7 @@ ACTIONS = (
     | _sharing.ACTIONS
     | _exports.ACTIONS
     | _settings.ACTIONS
+    | _style_book.ACTIONS
     | _erasure.ACTIONS
 )
 FORMS = _settings.FORMS | _remake.FORMS

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import discord
 
-from cogs import _buttons, _errors, _parcel, _sharing
+from cogs import _buttons, _errors, _parcel, _sharing, _styles
 from cogs._board import Board
 from cogs._desk import Parts
 from cogs._parcel import Parcel
@@ -154,7 +154,8 @@ class Delivery:
         generation = await self._parts.history.get(job.id)
         if generation.deleted_at is not None or not generation.pictures:
             return None
-        return _parcel.result(job, generation, await self._usage(job))
+        style = _styles.written(self._parts.styles, job.request.adapters)
+        return _parcel.result(job, generation, await self._usage(job), style)
 
     async def _usage(self, job: Job) -> Usage | None:
         try:

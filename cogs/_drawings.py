@@ -53,8 +53,10 @@ class Branch:
     is_marked: bool = False
 
 
-def contact_sheet(pictures: Sequence[bytes | None], columns: int = 3) -> bytes:
-    """Returns the pictures side by side with their numbers from 1, as WebP."""
+def contact_sheet(
+    pictures: Sequence[bytes | None], columns: int = 3, labels: Sequence[str] = ()
+) -> bytes:
+    """Returns the pictures side by side with their labels, or numbers from 1, as WebP."""
     columns = max(min(columns, len(pictures)), 1)
     rows = -(-len(pictures) // columns)
     pitch = _CELL + _GAP
@@ -65,6 +67,8 @@ def contact_sheet(pictures: Sequence[bytes | None], columns: int = 3) -> bytes:
         left, top = index % columns * pitch, index // columns * pitch
         _place(sheet, png, left, top, _CELL)
         number = str(index + 1)
+        if labels and (label := drawable(labels[index])):
+            number = _fit(draw, label, font, _CELL - 26)
         width = 26 + round(draw.textlength(number, font))
         chip = Image.new("RGBA", (width, 44), _CHIP)
         sheet.alpha_composite(chip, (left, top))

@@ -34,6 +34,7 @@ FLAGS = {
     "no": _Flag("negative", "text, people", takes_all=True),
     "seed": _Flag("seed", "123"),
     "repeat": _Flag("count", "4"),
+    "style": _Flag("style", "neon:0.7"),
     "model": _Flag("model", "name"),
     "draft": _Flag("quality", value=Quality.DRAFT),
     "hd": _Flag("quality", value=Quality.HD),
@@ -89,6 +90,9 @@ def _split(flag: _Flag, text: str) -> tuple[object, str]:
     if flag.takes_all:
         return text, ""
     value, _, rest = text.partition(" ")
+    while value.endswith(",") and rest:  # "--style neon:0.7, sepia:0.4"
+        more, _, rest = rest.lstrip().partition(" ")
+        value += more
     return value, rest
 
 

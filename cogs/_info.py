@@ -15,10 +15,13 @@ _MAX_DESCRIPTION = 4096
 _MAX_FIELD = 1024
 
 
-def card(generation: Generation) -> tuple[discord.Embed, str | None]:
-    """Returns the card, and the command as a file's text when the card cannot show it unchanged."""
+def card(generation: Generation, style: str = "") -> tuple[discord.Embed, str | None]:
+    """Returns the card, and the command as a file's text when the card cannot show it unchanged.
+
+    `style` is what stands for the request's LoRAs.
+    """
     request = generation.request
-    line = _options.command_line(request)
+    line = _options.command_line(request, style)
     block = f"{COPY}\n```\n{line}\n```"
     text = line if "```" in line or _text.length(block) > _MAX_DESCRIPTION else None
     embed = discord.Embed(
@@ -40,6 +43,10 @@ def card(generation: Generation) -> tuple[discord.Embed, str | None]:
         fields["Second pass"] = f"{second.scale:g}x the size, strength {second.strength:g}"
     if request.strength is not None:
         fields["Strength"] = f"{request.strength:g}"
+    if style:
+        fields["Style"] = style
+    if request.full_prompt != request.prompt:
+        fields["Read as"] = request.full_prompt
     if generation.submission.action != "imagine":
         fields["Made by"] = generation.submission.action
     if generation.submission.parent_id is not None:

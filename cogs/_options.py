@@ -59,6 +59,8 @@ class Options:
     guidance: object = None
     sampler: object = None
     quality: object = None
+    style: object = None
+    style_strength: object = None
 
 
 def request_from(
@@ -155,8 +157,11 @@ def drawable(request: GenerationRequest, info: EngineInfo) -> GenerationRequest:
     return request
 
 
-def command_line(request: GenerationRequest) -> str:
-    """Returns the `/imagine ...` that makes the same pictures again; one line."""
+def command_line(request: GenerationRequest, style: str = "") -> str:
+    """Returns the `/imagine ...` that makes the same pictures again; one line.
+
+    `style` is what stands for the request's LoRAs.
+    """
     negative = _text.clean(request.negative_prompt) or NO_NEGATIVE
     parts = [
         f"/imagine prompt:{_text.clean(request.prompt)}",
@@ -172,6 +177,7 @@ def command_line(request: GenerationRequest) -> str:
     ]
     if request.second_pass is not None:
         parts.append(f"quality:{Quality.HD}")
+    parts.append(f"style:{style or 'none'}")  # or a default would count
     return " ".join(parts)
 
 

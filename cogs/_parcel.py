@@ -23,6 +23,7 @@ REFUNDED = "The cost was given back."
 ELSEWHERE = "\n-# I could not post it in <#{channel_id}>."
 TOO_LARGE = "The picture is too large to post here. See it with /history show."
 
+_STYLE = 120  # characters
 _TITLE = 400  # characters of the prompt; Info and the file have all of it
 _WEBP_QUALITIES = (95, 85, 70)
 _SHRINK = 0.75
@@ -126,9 +127,10 @@ async def files_of(
     return files
 
 
-def result(job: Job, generation: Generation, usage: Usage | None) -> Parcel:
-    """Returns the message with the finished pictures."""
-    return Parcel(job, RESULT, _result_text(job, generation, usage), generation.pictures)
+def result(job: Job, generation: Generation, usage: Usage | None, style: str = "") -> Parcel:
+    """Returns the message with the finished pictures; `style` is what stands for its LoRAs."""
+    text = _result_text(job, generation, usage, style)
+    return Parcel(job, RESULT, text, generation.pictures)
 
 
 def caption(generation: Generation, *, owner_id: int | None = None) -> str:
@@ -181,9 +183,10 @@ def smaller(png: bytes, limit_bytes: int) -> bytes:
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _result_text(job: Job, generation: Generation, usage: Usage | None) -> str:
+def _result_text(job: Job, generation: Generation, usage: Usage | None, style: str) -> str:
     facts = [
         f"<@{job.owner_id}>",
+        *([f"style {_text.shown(style, _STYLE)}"] if style else []),
         _seeds(generation.seeds),
         f"{generation.seconds:.1f}\N{NO-BREAK SPACE}s",
     ]

@@ -7,7 +7,7 @@ import re
 
 import discord
 
-from cogs import _defaults, _options, _orders, _text
+from cogs import _defaults, _options, _orders, _styles, _text
 from cogs._desk import Desk
 from cogs._options import NO_NEGATIVE, Options, Quality
 from cogs._orders import Order
@@ -64,6 +64,10 @@ async def place(
         keep_seed=keep_seed,
     )
     generation = source.generation
+    if generation is None:
+        preferences = desk.parts.people.preferences(interaction.user.id)
+        options, _ = _defaults.fill(options, None, preferences, has_picture=True)
+    request = _styles.styled(desk, interaction.user.id, request, options)
     spoiler = generation is not None and generation.submission.destination.spoiler
     parent_id = generation.id if generation is not None else None
     order = Order(request, action=REMIX, parent_id=parent_id, private=private, spoiler=spoiler)

@@ -50,6 +50,7 @@ def words(preferences: Preferences) -> dict[str, str]:
         "Shape": preferences.aspect or UNSET,
         "Pictures at a time": str(preferences.count) if preferences.count else UNSET,
         "Quality": preferences.quality or UNSET,
+        "Style": _text.shown(preferences.style or UNSET, _NEGATIVE_SHOWN),
         "Who sees the pictures": "only you" if preferences.private else "everybody in the channel",
         "Copies by DM": "yes" if preferences.dm_copies else "no",
     }
@@ -117,8 +118,9 @@ async def change(interaction: discord.Interaction, _: Press) -> None:
 
 
 async def reset(interaction: discord.Interaction, _: Press) -> None:
-    """Forgets all defaults."""
-    await _store(interaction, NOTHING_SET)
+    """Forgets all defaults; mixes are no defaults."""
+    now = desk_of(interaction).parts.people.preferences(interaction.user.id)
+    await _store(interaction, dataclasses.replace(NOTHING_SET, mixes=now.mixes))
 
 
 async def save(interaction: discord.Interaction, _: Press) -> None:

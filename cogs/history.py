@@ -7,7 +7,18 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _album, _answer, _buttons, _exports, _family, _info, _parcel, _sharing, _text
+from cogs import (
+    _album,
+    _answer,
+    _buttons,
+    _exports,
+    _family,
+    _info,
+    _parcel,
+    _sharing,
+    _styles,
+    _text,
+)
 from cogs._album import MAX_WORDS
 from cogs._desk import Desk
 from engine.types import Generation
@@ -67,7 +78,9 @@ class History(
             return generation, files
 
         generation, files = await _answer.in_time(interaction, work(), ephemeral=True)
-        embed, _ = _info.card(generation)
+        embed, _ = _info.card(
+            generation, _styles.written(self._desk.parts.styles, generation.request.adapters)
+        )
         await _answer.answer(
             interaction,
             ephemeral=True,

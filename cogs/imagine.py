@@ -8,11 +8,18 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _defaults, _flags, _options, _text
+from cogs import _defaults, _flags, _options, _styles, _text
 from cogs._desk import Desk
 from cogs._options import ASPECTS, Options, Quality
 from cogs._orders import Order, check_permissions, origin_of, submission_of
-from engine.types import MAX_GUIDANCE_SCALE, MAX_IMAGES, MAX_PROMPT_LENGTH, MAX_SEED, MAX_STEPS
+from engine.types import (
+    MAX_ADAPTER_WEIGHT,
+    MAX_GUIDANCE_SCALE,
+    MAX_IMAGES,
+    MAX_PROMPT_LENGTH,
+    MAX_SEED,
+    MAX_STEPS,
+)
 from storage.arrivals import Arrival
 
 _MAX_CHOICES = 25
@@ -49,6 +56,8 @@ class Imagine(commands.Cog):
         image="A picture to start from: PNG, JPEG or WebP",
         strength="With an image: 0 keeps it, 1 ignores it",
         quality="How much work goes into the picture",
+        style='Looks to draw in, like neon, or several: neon:0.7, sepia:0.4; "none" for no style',
+        style_strength="0 to 2; 1 is full",
         private="Only you see the picture",
         spoiler="The picture is hidden until somebody clicks on it",
     )
@@ -73,6 +82,8 @@ class Imagine(commands.Cog):
         image: discord.Attachment | None = None,
         strength: Range[float, 0.0, 1.0] | None = None,
         quality: str | None = None,
+        style: Range[str, 1, _styles.MAX_LENGTH] | None = None,
+        style_strength: Range[float, 0.0, MAX_ADAPTER_WEIGHT] | None = None,
         private: bool | None = None,
         spoiler: bool = False,
     ) -> None:
@@ -90,6 +101,8 @@ class Imagine(commands.Cog):
             guidance=guidance,
             sampler=sampler,
             quality=quality,
+            style=style,
+            style_strength=style_strength,
         )
         options, said_private = _flags.read(options, private=private)
         options, is_private = _defaults.fill(
@@ -103,6 +116,7 @@ class Imagine(commands.Cog):
             self._desk.info(),
             default_negative_prompt=self._desk.parts.settings.default_negative_prompt,
         )
+        request = _styles.styled(self._desk, interaction.user.id, request, options)
         placed = Order(request, private=is_private, spoiler=bool(spoiler))
         change = _options.strength_of(strength, has_picture=image is not None)
         if image is not None:
@@ -129,6 +143,14 @@ class Imagine(commands.Cog):
         submission = submission_of(interaction, order, origin_of(interaction))
         arrival = Arrival(submission, image.url, strength, takes_size)
         await self._desk.arrivals.place(interaction, arrival)
+
+    @imagine.autocomplete("style")
+    async def _style_names(
+        self, interaction: discord.Interaction, current: str
+    ) -> list[Choice[str]]:
+        parts = self._desk.parts
+        mixes = parts.people.preferences(interaction.user.id).mixes or {}
+        return _styles.choices(parts.styles, mixes, current)
 
     @imagine.autocomplete("model")
     async def _models(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:

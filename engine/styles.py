@@ -13,8 +13,10 @@ import difflib
 import logging
 import os
 import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +36,7 @@ PREVIEW_SIDE = 256  # pixels; a cell of a contact sheet
 RESCAN_S = 30.0
 _MIB = 2**20
 _LONGEST_NAME = 50
+_COMPARED = 50
 _PREVIEWS = (".webp", ".png", ".jpg", ".jpeg", ".preview.png")
 _UNNAMED = re.compile(
     r"[\s_,:;{}()<>|*`@#\"\\]+"
@@ -112,7 +115,8 @@ class Styles:
         self._pocket_folder = pocket_folder
         self._known: dict[str, InstalledAdapter] = {}
         self._by_key: dict[str, InstalledAdapter] = {}
-        self._by_key_of: str | None = None
+        self._by_pair: dict[str, list[str]] = {}
+        self._by_key_of: str | None = None  # family that the two are made for
         self._refused: dict[Path, str] = {}  # stamp of a file that is not looked at again
         self._scanning = asyncio.Lock()
 
@@ -178,10 +182,36 @@ class Styles:
             hint = " There are none here yet."
         raise UnknownAdapterError(f'There is no style "{shown}".{hint}')
 
+    def matching(self, typed: str, limit: int) -> list[InstalledAdapter]:
+        """Returns usable styles whose name contains what was typed.
+
+        Those that begin with it come first; the nearest name when there is none.
+        """
+        wanted = key_of(typed)
+        first: list[InstalledAdapter] = []
+        others: list[InstalledAdapter] = []
+        for key, style in self._index().items():
+            if key.startswith(wanted):
+                first.append(style)
+                if len(first) == limit:
+                    break
+            elif len(others) < limit and wanted in key:
+                others.append(style)
+        found = (first + others)[:limit]
+        if not found and (nearest := self.nearest(typed)) is not None:
+            found = [self.find(nearest)]
+        return found
+
     def nearest(self, name: str) -> str | None:
         """Returns the name that a typing error most likely meant."""
-        index = self._index()
-        found = difflib.get_close_matches(key_of(name), index, n=1, cutoff=0.5)
+        index, wanted = self._index(), key_of(name)
+        # Comparing it with thousands of names takes seconds; those that share most pairs of letters
+        # are found in milliseconds.
+        shared: Counter[str] = Counter()
+        for pair in _pairs(wanted):
+            shared.update(self._by_pair.get(pair, ()))
+        likely = [key for key, _ in shared.most_common(_COMPARED)]
+        found = difflib.get_close_matches(wanted, likely, n=1, cutoff=0.5)
         return index[found[0]].name if found else None
 
     def get(self, sha256: str) -> InstalledAdapter | None:
@@ -233,6 +263,10 @@ class Styles:
             usable = [one for one in self._known.values() if self.reason(one) is None]
             usable.sort(key=lambda one: one.name.casefold())
             self._by_key = {key_of(one.name): one for one in usable}
+            self._by_pair = defaultdict(list)
+            for key in self._by_key:
+                for pair in _pairs(key):
+                    self._by_pair[pair].append(key)
             self._by_key_of = family
         return self._by_key
 
@@ -306,6 +340,11 @@ class Styles:
         taken = {key_of(one.name) for one in self._known.values() if not one.is_gone} | {"none"}
         candidates = [name, *(f"{name} {number}" for number in range(2, len(taken) + 3))]
         return next(one for one in candidates if key_of(one) not in taken)
+
+
+def _pairs(key: str) -> set[str]:
+    """Returns the pairs of neighbouring letters, the ends included."""
+    return {"".join(pair) for pair in pairwise(f"^{key}$")}
 
 
 def _list(folders: Iterable[Path]) -> tuple[dict[Path, str], set[Path]]:

@@ -16,23 +16,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What somebody set; None is "not set". The first five are options of commands by their names.
+    """What somebody set; None is "not set". The first six are options of commands by their names.
 
     Attributes:
         negative: Negative prompt.
         aspect: "16:9".
         count: Pictures of one job.
         quality: "draft", "standard" or "hd".
+        style: Styles as people write them, "neon:0.7, sepia".
         private: Results are shown to the owner alone.
         dm_copies: Finished pictures also come by direct message.
+        mixes: Names of the person's own mixes, and the styles that each stands for.
     """
 
     negative: str | None = None
     aspect: str | None = None
     count: int | None = None
     quality: str | None = None
+    style: str | None = None
     private: bool | None = None
     dm_copies: bool | None = None
+    mixes: dict[str, str] | None = None
 
 
 NOTHING_SET = Preferences()

@@ -25,6 +25,7 @@ from storage.people import People
 from storage.pictures import PictureFiles
 from storage.privacy import Privacy
 from storage.references import collect_garbage
+from storage.reports import Reports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class Parts:
     people: People
     privacy: Privacy
     facts: Facts
+    reports: Reports
     adapters: AdapterTable
     styles: Styles
     engine: EngineClient
@@ -89,6 +91,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             people=people,
             privacy=privacy,
             facts=Facts(database),
+            reports=Reports(database),
             adapters=adapters,
             styles=styles,
             engine=engine,

@@ -22,6 +22,7 @@ from cogs import (
     _exports,
     _forms,
     _remake,
+    _remix_form,
     _settings,
     _sharing,
     _style_book,
@@ -32,6 +33,7 @@ from cogs._buttons import JobButton
 from cogs._delivery import Delivery, Patience
 from cogs._desk import Desk, Parts
 from cogs._orders import Orders
+from cogs._remix_form import Offers
 from cogs._resolver import Resolver
 from cogs._tidier import Tidier
 from engine.settings import Settings
@@ -42,6 +44,7 @@ EXTENSIONS = (
     "cogs.imagine",
     "cogs.remix",
     "cogs.replies",
+    "cogs.menus",
     "cogs.styles",
     "cogs.history",
     "cogs.queue",
@@ -53,13 +56,14 @@ EXTENSIONS = (
 ACTIONS = (
     _actions.ACTIONS
     | _remake.ACTIONS
+    | _remix_form.ACTIONS
     | _sharing.ACTIONS
     | _exports.ACTIONS
     | _settings.ACTIONS
     | _style_book.ACTIONS
     | _erasure.ACTIONS
 )
-FORMS = _settings.FORMS | _remake.FORMS
+FORMS = _settings.FORMS | _remix_form.FORMS
 
 _SYNC_AT_START_S = 5.0
 _MAX_RATELIMIT_TIMEOUT_S = 60.0  # a longer sleep inside discord.py would hide what is going on
@@ -112,6 +116,7 @@ class EaselBot(commands.AutoShardedBot):
             orders=Orders(queue=parts.queue, jobs=parts.jobs, pictures=parts.pictures, board=board),
             tidier=Tidier(client=self, privacy=parts.privacy, retry_s=self._patience.longest),
             arrivals=Arrivals(parts=parts, board=board),
+            offers=Offers(),
         )
         self._delivery = Delivery(client=self, parts=parts, board=board, patience=self._patience)
 

@@ -23,11 +23,13 @@ from storage.ledger import Ledger
 from storage.people import People
 from storage.pictures import PictureFiles
 from storage.privacy import Privacy
+from storage.reports import Reports
 
 if TYPE_CHECKING:
     from cogs._arrivals import Arrivals
     from cogs._board import Board
     from cogs._orders import Orders
+    from cogs._remix_form import Offers
     from cogs._tidier import Tidier
 
 
@@ -87,6 +89,10 @@ class Parts(Protocol):
         """Their files."""
 
     @property
+    def reports(self) -> Reports:
+        """What people reported."""
+
+    @property
     def ledger(self) -> Ledger:
         """What people have used up."""
 
@@ -104,6 +110,7 @@ class Desk:
     orders: Orders
     tidier: Tidier
     arrivals: Arrivals
+    offers: Offers
 
     def info(self) -> EngineInfo:
         """Returns what the engine said of itself, or what is expected of it while it loads.

@@ -5,7 +5,7 @@ TEXT = (
     "Pictures are made on the machine of this bot's operator, and nothing is sent to anybody else "
     "but Discord.\n"
     "**Stored there:** your Discord id and name; every job with its prompt, options, time, cost and "
-    "place; your pictures and the ones you attached; your stars and defaults. It is kept until it is "
+    "place; your pictures and the ones you attached; your stars, defaults and reports. It is kept until it is "
     "deleted.\n"
     "**Who sees it:** results are posted in the channel where you asked; with `private:True` only "
     "you see them. The operator can see everything that is stored.\n"

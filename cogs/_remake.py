@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import discord
 
-from cogs import _answer, _buttons, _changes, _remix_button
+from cogs import _answer, _buttons, _changes
 from cogs._buttons import Action, Press
 from cogs._desk import desk_of
 from cogs._orders import Order
@@ -38,9 +38,4 @@ async def more(interaction: discord.Interaction, press: Press) -> None:
     )
 
 
-ACTIONS: dict[str, Action] = {
-    **dict.fromkeys(_changes.CHANGES, change),
-    _buttons.MORE: more,
-    _buttons.REMIX: _remix_button.show,
-}
-FORMS: dict[str, Action] = {_buttons.REMIX: _remix_button.take}
+ACTIONS: dict[str, Action] = {**dict.fromkeys(_changes.CHANGES, change), _buttons.MORE: more}

@@ -39,13 +39,14 @@ async def place(
     source: Source,
     options: Options,
     *,
-    strength: float = STRENGTH,
+    strength: float | None = STRENGTH,
     keep_seed: bool = False,
     private: bool = False,
 ) -> None:
     """Starts the job and answers with its status line; the person who asks owns and pays it.
 
-    `options` None is "as the picture was made". A file of somebody is fetched and checked first, one
+    What `options` leaves out is as the picture was made. `strength` None takes the words and options
+    of a picture of ours, and not the picture. A file of somebody is fetched and checked first, one
     of ours is known by its content.
 
     Raises:
@@ -72,11 +73,13 @@ async def place(
     parent_id = generation.id if generation is not None else None
     order = Order(request, action=REMIX, parent_id=parent_id, private=private, spoiler=spoiler)
     if source.address is not None:
+        change = STRENGTHS["strong"] if strength is None else strength
         submission = _orders.submission_of(interaction, order, _orders.origin_of(interaction))
-        arrival = Arrival(submission, source.address, strength, takes_size=takes_shape)
+        arrival = Arrival(submission, source.address, change, takes_size=takes_shape)
         await desk.arrivals.place(interaction, arrival)
         return
-    request = dataclasses.replace(request, init_image=source.sha256, strength=strength)
+    if strength is not None:
+        request = dataclasses.replace(request, init_image=source.sha256, strength=strength)
     placed = dataclasses.replace(order, request=request)
 
     async def ordered() -> Order:

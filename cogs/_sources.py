@@ -22,7 +22,7 @@ NOT_READABLE = (
 )
 NO_PICTURE = (
     "I see no picture in that message. Discord shows me other people's pictures only from the menu: "
-    "open the message's menu, Apps, **Remix this**, or attach the picture."
+    "open the message's menu and choose Apps, Remix this, or attach the picture."
 )
 NOT_FINISHED = "Its picture is not finished yet. Wait until it is there."
 
@@ -128,7 +128,7 @@ async def of_message(desk: Desk, message: discord.Message, own_id: int | None) -
                     raise UnknownJobError(NOT_FINISHED) from None
     if generation is not None:
         return Source(generation)
-    file = picture_in(_files(message))
+    file = picture_in(files_of(message))
     return None if file is None or message.author.id == own_id else attached(file)
 
 
@@ -211,7 +211,7 @@ def _job_ids(message: discord.Message) -> list[str]:
     return [job_id for job_id in dict.fromkeys(found) if _JOB.fullmatch(job_id)]
 
 
-def _files(message: discord.Message) -> list[discord.Attachment]:
+def files_of(message: discord.Message) -> list[discord.Attachment]:
     """Returns the files of a message, or of what it forwards."""
     forwarded = [file for part in message.message_snapshots for file in part.attachments]
     return [*message.attachments, *forwarded]

@@ -16,6 +16,7 @@ TOPICS = {
     "start": "Getting started",
     "prompts": "Writing a prompt",
     "options": "Options of /imagine",
+    "remix": "Starting from a picture",
     "buttons": "Buttons below a picture",
     "history": "Finding your pictures again",
     "settings": "Your defaults and your allowance",
@@ -52,6 +53,16 @@ OPTIONS = (
     "The model is {model}. A prompt has up to {max_prompt:,} characters."
 )
 OPTIONS_UNKNOWN = "The engine is still starting. Ask again in a minute."
+REMIX = (
+    "**Reply** to a picture with what it should become. `+a hat` or `-text` changes the old prompt, "
+    "`2: in snow` takes the second of several; a picture as the reply takes the old prompt. Keep the "
+    "ping of the reply on, or I cannot read it.\n"
+    "`reroll`, `up`, `vary subtle`, `vary strong`, `zoom 2`, `info` and `delete` do what the buttons do.\n"
+    "**Mention me** in a message with a picture, or open any message's menu, Apps, **Remix this**; "
+    "**Remix avatar** is in the menu of a person.\n"
+    "`/remix` takes an attached picture, one of yours (**source**) or a link to a message. **strength** "
+    "says how far it changes. The new picture is yours, and counts for you."
+)
 BUTTONS = (
     "**Reroll** makes the picture again with another seed; it is yours, and counts for you.\n"
     "**Info** shows every parameter and a command that makes the same picture.\n"
@@ -115,6 +126,8 @@ class Help(commands.Cog):
                 return self._options()
             case "limits":
                 return self._limits()
+            case "remix":
+                return REMIX
             case "buttons":
                 return BUTTONS
             case "history":

@@ -35,14 +35,14 @@ SAY_WHAT = (
 )
 USAGE = (
     "Mention me with a picture and what it should become, or reply to one of mine. "
-    "From words alone, `/imagine` makes a picture."
+    "From words alone, /imagine makes a picture."
 )
-ONLY_MINE = "That works with pictures that I made. Reply to one of them, or use `/remix`."
+ONLY_MINE = "That works with pictures that I made. Reply to one of them, or use /remix."
 PUBLIC = (
     "You have set your pictures to be private, and everybody sees a reply. "
-    "Use `/remix` instead, or change that with `/settings`."
+    "Use /remix instead, or change that with /settings."
 )
-NO_PRIVATE = "Everybody sees a reply. For a private picture use `/remix` with private:True."
+NO_PRIVATE = "Everybody sees a reply. For a private picture use /remix with private:True."
 
 _HINT_EVERY_S = 3600.0  # to one person; most replies without a ping are only chat
 _HINTED = 1000

@@ -83,6 +83,8 @@ class Privacy:
             "arrivals": "SELECT * FROM arrivals WHERE owner_id = ? ORDER BY created_at",
             "stars": "SELECT jobs.id AS picture, stars.starred_at FROM stars"
             " JOIN jobs ON jobs.number = stars.number WHERE person_id = ? ORDER BY jobs.number",
+            "reports": "SELECT job_id AS picture, guild_id, channel_id, message_id, reported_at"
+            " FROM reports WHERE reporter_id = ? ORDER BY number",
             "audit": "SELECT at, act, detail FROM audit WHERE actor_id = ? ORDER BY number",
         }
         found: dict[str, Any] = {"exported_at": to_text(self._clock())}
@@ -155,6 +157,7 @@ class Privacy:
                 (person_id, to_text(now - DAY)),
             )
             await tx.rows("DELETE FROM stars WHERE person_id = ?", (person_id,))
+            await tx.rows("DELETE FROM reports WHERE reporter_id = ?", (person_id,))
             await tx.rows(
                 "DELETE FROM people WHERE id = ?1"
                 " AND NOT EXISTS (SELECT 1 FROM jobs WHERE owner_id = ?1)",
@@ -240,6 +243,7 @@ class Privacy:
                 ("generations", "id", ids),
                 ("job_inputs", "job_id", ids),
                 ("stars", "number", numbers),
+                ("reports", "job_id", ids),
                 ("jobs", "id", ids),
             ):
                 await tx.rows(

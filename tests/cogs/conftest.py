@@ -37,6 +37,7 @@ from storage.ledger import Ledger
 from storage.people import People
 from storage.pictures import PictureFiles
 from storage.privacy import Privacy
+from storage.reports import Reports
 from tests.cogs.cdn import cdn  # noqa: F401  # a fixture
 from tests.faulty_engine import info_of, parse
 
@@ -74,6 +75,7 @@ class Parts:
     pictures: PictureFiles
     ledger: Ledger
     facts: Facts
+    reports: Reports
 
 
 class Requests(list[Any]):
@@ -240,6 +242,7 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
             pictures=pictures,
             ledger=Ledger(database),
             facts=Facts(database),
+            reports=Reports(database),
         )
         async with running(engine.run(), queue.run()):
             yield parts

@@ -82,11 +82,15 @@ async def test_command_names_texts_and_options_fit_discords_limits(tmp_path: Pat
             commands = [command.to_dict(bot.tree) for command in bot.tree.get_commands()]
         finally:
             await env.shutdown()
-    names = [command["name"] for command in commands]
+    names = [command["name"] for command in commands if command["type"] == 1]
     assert sorted(names) == [
         *("help", "history", "imagine", "me"),
-        *("privacy", "queue", "settings"),
+        *("privacy", "queue", "remix", "settings", "style", "styles"),
     ]
+    menus = [command["name"] for command in commands if command["type"] != 1]
+    assert set(menus) == {
+        *("Image info", "Remix avatar", "Remix this", "Report image", "Upscale"),
+    }
 
     def characters(node: dict[str, object]) -> int:
         own = len(str(node.get("name", ""))) + len(str(node.get("description", "")))

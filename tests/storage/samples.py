@@ -25,6 +25,7 @@ from storage.ledger import Ledger
 from storage.people import People
 from storage.pictures import PictureFiles
 from storage.privacy import Privacy
+from storage.reports import Reports
 
 NO_LIMITS = Limits(waiting=10_000, queue=10_000)
 
@@ -55,6 +56,7 @@ class Store:
         self.gallery = Gallery(db, clock=clock)
         self.people = People(db, clock=clock)
         self.privacy = Privacy(db, self.pictures, clock=clock)
+        self.reports = Reports(db, clock=clock)
 
     def files(self) -> set[str]:
         """Names of everything in the picture folders."""

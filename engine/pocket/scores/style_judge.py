@@ -16,6 +16,7 @@ from PIL import Image
 from engine.pocket.drawing import COLOURS, Canvas, Frame
 from engine.pocket.filters import STYLES, luminance, pixels_of
 from engine.pocket.objects import draw_object
+from engine.pocket.reading import background_of
 from engine.pocket.scenes import SIZE
 
 Vector = NDArray[np.float64]
@@ -28,6 +29,7 @@ SHRINKAGE = 0.05  # of the common covariance towards its diagonal
 COMMON = 0.15  # of each class's covariance towards the common one
 RADII = (0.17, 0.28, 0.38)  # of the templates; the nearest to the object's size is taken
 DIFFERENT = 50.0  # RGB distance from which a pixel is not the style's empty background
+OFF = 48.0  # most that the tone of a background may be off, each channel
 FRAME = 40
 
 
@@ -153,8 +155,11 @@ def _template(style: str, kind: str, colour: str, background: str, radius: float
 def _framed(pixels: Pixels, empty: Pixels) -> tuple[Pixels, int] | None:
     """What differs from the empty background, as (FRAME, FRAME, 3) in a square, and the side of that square.
 
+    A model's black or paper is a little off, so the empty background takes on the picture's tone at the border.
     Rows and columns with very few such pixels are specks and do not widen the square.
     """
+    shift = np.clip(background_of(pixels) - background_of(empty), -OFF, OFF)
+    empty = empty + shift
     mask = np.sqrt(np.square(pixels - empty).sum(-1)) > DIFFERENT
     rows, columns = (np.flatnonzero(mask.sum(axis) > 2) for axis in (1, 0))
     if not len(rows) or not len(columns):

@@ -107,8 +107,8 @@ def request_of(
     generation = source.generation
     made: GenerationRequest | None = None
     if generation is not None:
-        made = generation.request
-        options = _like(options, made, info)
+        made = _options.drawable(generation.request, info)
+        options = _like(options, made)
         if keep_seed and options.seed is None and generation.seeds:
             seed = generation.seeds[min(source.index, len(generation.seeds) - 1)]
             options = dataclasses.replace(options, seed=seed)
@@ -116,7 +116,7 @@ def request_of(
         raise InvalidRequestError(NO_PROMPT)
     options, _ = _defaults.fill(options, None, preferences, has_picture=True)
     request = _options.request_from(options, info, default_negative_prompt=default_negative_prompt)
-    if made is not None and made.model == request.model:
+    if made is not None:
         request = dataclasses.replace(request, adapters=made.adapters, clip_skip=made.clip_skip)
     return request
 
@@ -171,36 +171,24 @@ def _without(prompt: str, words: str) -> str:
     return " ".join(_LOOSE_COMMAS.sub(", ", left).split()).strip(" ,")
 
 
-def _like(options: Options, made: GenerationRequest, info: EngineInfo) -> Options:
-    """Returns the options with what was left out as the picture was made, where this model can."""
-    has_shape = not (options.aspect is options.width is options.height is None)
-    size: tuple[int | None, int | None] = (None, None)
-    if not has_shape:
-        size = (made.width, made.height)
-        if made.model != info.model:
-            size = _options.size_of(f"{made.width}:{made.height}", info)
+def _like(options: Options, made: GenerationRequest) -> Options:
+    """Returns the options with what was left out as the picture was made."""
     filled = dataclasses.replace(
         options,
         prompt=options.prompt if _has_words(options.prompt) else made.prompt,
-        negative=options.negative
-        if options.negative is not None
-        else made.negative_prompt or NO_NEGATIVE,
-        width=size[0] if not has_shape else options.width,
-        height=size[1] if not has_shape else options.height,
+        negative=made.negative_prompt or NO_NEGATIVE
+        if options.negative is None
+        else options.negative,
+        guidance=made.guidance_scale if options.guidance is None else options.guidance,
+        sampler=made.sampler if options.sampler is None else options.sampler,
     )
-    if made.model != info.model:
-        return filled
+    if options.aspect is options.width is options.height is None:
+        filled = dataclasses.replace(filled, width=made.width, height=made.height)
     if options.quality is None:  # another quality has other steps
-        filled = dataclasses.replace(
-            filled,
-            quality=Quality.HD if made.second_pass is not None else Quality.STANDARD,
-            steps=options.steps if options.steps is not None else made.num_inference_steps,
-        )
-    return dataclasses.replace(
-        filled,
-        guidance=options.guidance if options.guidance is not None else made.guidance_scale,
-        sampler=options.sampler if options.sampler is not None else made.sampler,
-    )
+        quality = Quality.STANDARD if made.second_pass is None else Quality.HD
+        steps = made.num_inference_steps if options.steps is None else options.steps
+        filled = dataclasses.replace(filled, quality=quality, steps=steps)
+    return filled
 
 
 def _has_words(prompt: object) -> bool:

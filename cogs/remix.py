@@ -7,12 +7,12 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _answer, _flags, _orders, _remix, _sources
+from cogs import _answer, _flags, _orders, _remix, _sources, _styles
 from cogs._desk import Desk
 from cogs._options import ASPECTS, Options
 from cogs._sources import Source
 from engine.errors import InvalidRequestError
-from engine.types import MAX_IMAGES, MAX_PROMPT_LENGTH
+from engine.types import MAX_ADAPTER_WEIGHT, MAX_IMAGES, MAX_PROMPT_LENGTH
 
 KEEP = "keep"
 
@@ -40,6 +40,8 @@ class Remix(commands.Cog):
         count=f"How many pictures, 1 to {MAX_IMAGES}",
         aspect="Shape of the new picture; left out, it is the old shape",
         negative='What to keep out of the picture; "none" for nothing at all',
+        style='Looks to draw in, like neon, or several: neon:0.7, sepia:0.4; "none" for no style',
+        style_strength="0 to 2; 1 is full",
         private="Only you see the picture",
     )
     @app_commands.choices(
@@ -58,6 +60,8 @@ class Remix(commands.Cog):
         count: Range[int, 1, MAX_IMAGES] | None = None,
         aspect: str | None = None,
         negative: Range[str, 0, MAX_PROMPT_LENGTH] | None = None,
+        style: Range[str, 1, _styles.MAX_LENGTH] | None = None,
+        style_strength: Range[float, 0.0, MAX_ADAPTER_WEIGHT] | None = None,
         private: bool | None = None,
     ) -> None:
         """Finds the picture, checks the options and shows the status line."""
@@ -66,6 +70,8 @@ class Remix(commands.Cog):
             aspect=None if aspect == KEEP else aspect,
             negative=negative,
             count=count,
+            style=style,
+            style_strength=style_strength,
         )
         options, private = _flags.read(options, private=private)
         change = _remix.strength_of(strength, amount)
@@ -107,6 +113,14 @@ class Remix(commands.Cog):
     @remix.autocomplete("source")
     async def _pictures(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
         return await _sources.choices(self._desk, interaction.user.id, current)
+
+    @remix.autocomplete("style")
+    async def _style_names(
+        self, interaction: discord.Interaction, current: str
+    ) -> list[Choice[str]]:
+        parts = self._desk.parts
+        mixes = parts.people.preferences(interaction.user.id).mixes or {}
+        return _styles.choices(parts.styles, mixes, current)
 
 
 async def setup(bot: Any) -> None:

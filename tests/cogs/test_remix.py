@@ -17,6 +17,7 @@ from engine.types import Generation
 from tests.cogs.acts import Recorder, forge
 from tests.cogs.cdn import Cdn, photo
 from tests.cogs.conftest import World, settings_for, world_of
+from tests.cogs.test_styles import put
 
 
 @pytest.fixture
@@ -29,6 +30,12 @@ async def world(tmp_path: Path, cdn: Cdn) -> AsyncIterator[World]:
 
 async def newest(world: World, person: Any = None) -> Generation:
     (found, *_) = await world.parts.history.recent((person or world.ann).id)
+    return found
+
+
+async def newest_of(world: World, message: Any) -> Generation:
+    found = await world.parts.history.by_message(message.id)
+    assert found is not None
     return found
 
 
@@ -215,6 +222,37 @@ async def test_a_remix_of_a_private_picture_is_private(world: World) -> None:
     assert answer.ephemeral
     await world.until(lambda: answer.response.attachments, "the private remix")
     assert not world.messages()
+
+
+async def test_an_upscaled_picture_is_remixed_at_the_models_size(world: World) -> None:
+    await world.ann.slash(world.channel, "imagine", prompt="a cat")
+    small = await newest_of(world, await world.result())
+    await world.ann.click(world.results()[-1], label="Upscale")
+    await world.result(2)
+    large = await newest(world)
+    assert large.request.width == 2 * small.request.width
+    await world.ann.slash(world.channel, "remix", source=large.id)
+    await world.result(3)
+    request = (await newest(world)).request
+    assert (request.width, request.height) == (small.request.width, small.request.height)
+    assert (request.init_image, request.upscaler) == (large.pictures[0], None)
+
+
+async def test_a_style_stays_until_another_one_is_named(world: World) -> None:
+    neon, sepia = await put(world, "neon", "sepia")
+    await world.ann.slash(world.channel, "imagine", prompt="a cat", style="neon:0.5")
+    await world.result()
+    first = await newest(world)
+    for number, (style, wanted) in enumerate(
+        {None: neon.sha256, "sepia": sepia.sha256, "none": None}.items(), 2
+    ):
+        chosen = {} if style is None else {"style": style}
+        await world.ann.slash(world.channel, "remix", source=first.id, **chosen)
+        await world.result(number)
+        used = [one.sha256 for one in (await newest(world)).request.adapters]
+        assert used == ([wanted] if wanted else [])
+    shown = await world.ann.autocomplete(world.channel, "remix", "style", "sep")
+    assert [choice["value"] for choice in shown] == ["sepia"]
 
 
 async def test_the_same_remix_twice_makes_one_job(world: World) -> None:

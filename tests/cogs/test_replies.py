@@ -243,6 +243,20 @@ async def test_keywords_press_the_buttons(world: World) -> None:
     assert (await world.parts.history.get(parent.id)).deleted_at is not None
 
 
+async def test_keywords_change_one_of_several(world: World) -> None:
+    message, parent = await made(world, count=2)
+    for number, (text, action) in enumerate(
+        {"2: vary strong": "vary_strong", "zoom 2": "zoom_2", "u2": "upscale"}.items(), 2
+    ):
+        await world.ben.send(world.channel, text, reply_to=message)
+        await world.result(number)
+        child = await newest(world, world.ben)
+        assert (child.submission.action, child.submission.parent_id) == (action, parent.id)
+        assert (child.request.init_image == parent.pictures[1]) == (action != "zoom_2")
+    await world.ben.send(world.channel, "3: up", reply_to=message)
+    await told(world, world.ben, "This result has 2 pictures, so there is no number 3.")
+
+
 async def test_a_reply_to_a_deleted_picture_is_said(world: World) -> None:
     message, parent = await made(world)
     await world.parts.history.delete_pictures(parent.id)

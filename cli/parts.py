@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from engine import sheets
 from engine.client import EngineClient
 from engine.intake.pool import Intake
 from engine.model_card import provisional_info
@@ -96,6 +97,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             styles=styles,
             engine=engine,
             queue=JobQueue(
-                store=jobs, engine=engine, limits=lambda submission: limits, checks=[styles.check]
+                store=jobs,
+                engine=engine,
+                limits=lambda submission: sheets.limits_for(submission, limits),
+                checks=[styles.check],
             ),
         )

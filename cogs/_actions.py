@@ -11,6 +11,7 @@ from cogs import _album, _answer, _buttons, _changes, _errors, _info, _status, _
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
 from cogs._orders import Order
+from engine import sheets
 from engine.errors import (
     InvalidRequestError,
     NotAllowedError,
@@ -118,6 +119,9 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
         job = await desk.parts.jobs.get(press.job_id)
         _check_owner(interaction, job)
         is_cancelled = await desk.parts.queue.cancel(job.id)
+        if (sheet := sheets.sheet_of(job.submission.origin)) is not None:
+            for cell in await desk.parts.jobs.of_sheet(sheet):
+                is_cancelled |= await desk.parts.queue.cancel(cell.id)
         if is_cancelled:
             await desk.board.release(job.id)  # the answer to this press is the line's last edit
         return job, is_cancelled

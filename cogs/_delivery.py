@@ -17,10 +17,11 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import discord
 
-from cogs import _buttons, _errors, _parcel, _sharing, _styles
+from cogs import _buttons, _errors, _parcel, _sharing, _sheet, _styles
 from cogs._board import Board
 from cogs._desk import Parts
 from cogs._parcel import Parcel
+from engine import sheets
 from engine.errors import EngineError, RequestError, UnknownJobError
 from engine.types import Job, JobState
 from storage.ledger import Usage
@@ -92,6 +93,7 @@ class Delivery:
         self._now = now
         self._patience = patience or Patience()
         self._sending = asyncio.Semaphore(self._patience.at_once)
+        self._sheets: set[str] = set()  # somebody is at them
 
     async def run(self) -> None:
         """Delivers until cancelled. A job that waits for Discord holds up no other one."""
@@ -113,6 +115,14 @@ class Delivery:
                 await asyncio.sleep(pause)
 
     async def _deliver_once(self, job: Job) -> None:
+        if (sheet := sheets.sheet_of(job.submission.origin)) is not None:
+            if sheet not in self._sheets:  # the first of its jobs that ends looks after all of them
+                self._sheets.add(sheet)
+                try:
+                    await self._deliver_sheet(sheet)
+                finally:
+                    self._sheets.discard(sheet)
+            return
         await self._board.answered(job.submission.origin)
         parcel = await self._pack(job)
         if parcel is None:  # the pictures were deleted before they could be sent
@@ -130,6 +140,29 @@ class Delivery:
         fresh = await self._parts.jobs.get(job.id)
         await self._board.remove(fresh, keep_message=sent is not None and sent.is_status_line)
         await self._copy(fresh)
+
+    async def _deliver_sheet(self, sheet: str) -> None:
+        """Waits for all its jobs, and sends them as one message in the name of the first."""
+        await self._board.answered(sheet)
+        for job in await self._parts.jobs.of_sheet(sheet):
+            async for _ in self._parts.queue.watch(job.id):
+                pass
+        jobs = await self._parts.jobs.of_sheet(sheet)
+        told = [job for job in jobs if job.state is not JobState.CANCELLED]
+        waiting = [job for job in told if job.delivered_at is None]
+        if not waiting:
+            return
+        lead, sent = told[0], None
+        if lead.delivered_at is None:
+            parcel = await _sheet.parcel(self._parts, jobs, lead)
+            sent = await self._send(parcel, await self._parts.jobs.begin_sending(lead.id))
+        for job in waiting:
+            is_lead = sent is not None and job.id == lead.id
+            message = (sent.message_id, sent.channel_id) if sent and is_lead else (None, None)
+            await self._parts.jobs.mark_delivered(job.id, *message)
+        fresh = await self._parts.jobs.get(jobs[0].id)
+        is_line = sent is not None and sent.is_status_line
+        await self._board.remove(fresh, keep_message=is_line)
 
     async def _copy(self, job: Job) -> None:
         """Sends the owner a copy by DM, when that is wanted; the result is delivered without it."""

@@ -54,21 +54,28 @@ class Branch:
 
 
 def contact_sheet(
-    pictures: Sequence[bytes | None], columns: int = 3, labels: Sequence[str] = ()
+    pictures: Sequence[bytes | None],
+    columns: int = 3,
+    labels: Sequence[str] = (),
+    *,
+    side: int = _CELL,
 ) -> bytes:
-    """Returns the pictures side by side with their labels, or numbers from 1, as WebP."""
+    """Returns the pictures side by side with their labels, or numbers from 1, as WebP.
+
+    Each has a square of `side` pixels.
+    """
     columns = max(min(columns, len(pictures)), 1)
     rows = -(-len(pictures) // columns)
-    pitch = _CELL + _GAP
+    pitch = side + _GAP
     sheet = Image.new("RGBA", (columns * pitch - _GAP, max(rows * pitch - _GAP, 1)))
     draw = ImageDraw.Draw(sheet)
     font = _font(30)
     for index, png in enumerate(pictures):
         left, top = index % columns * pitch, index // columns * pitch
-        _place(sheet, png, left, top, _CELL)
+        _place(sheet, png, left, top, side)
         number = str(index + 1)
         if labels and (label := drawable(labels[index])):
-            number = _fit(draw, label, font, _CELL - 26)
+            number = _fit(draw, label, font, side - 26)
         width = 26 + round(draw.textlength(number, font))
         chip = Image.new("RGBA", (width, 44), _CHIP)
         sheet.alpha_composite(chip, (left, top))

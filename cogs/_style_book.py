@@ -27,7 +27,7 @@ NOTHING_FOUND = "No style is called like that."
 NO_STYLE = "You have no style. Choose one, or draw without."
 CLEARED = "Your pictures are drawn without a style now."
 GONE = "This style is not there any more. Choose another one with /styles browse."
-_SHA = 16  # characters of a hash in a button
+SHA = 16  # characters of a hash in a button
 _MAX_QUERY = 50
 
 
@@ -81,7 +81,7 @@ async def page(desk: Desk, query: str = "", number: int = 0) -> Page:
     embed.set_image(url="attachment://pictures.webp")
     view = discord.ui.View(timeout=None)
     for index, one in enumerate(shown):
-        _add(view, Press(MINE, USE, 0, one.sha256[:_SHA]), _text.plain(one.name, 40), index // 3)
+        _add(view, Press(MINE, USE, 0, one.sha256[:SHA]), _text.plain(one.name, 40), index // 3)
     rest = query[:_MAX_QUERY]
     if number > 0:
         _add(view, Press(MINE, BROWSE, number - 1, rest), "Back", 2)
@@ -107,7 +107,7 @@ async def facts(desk: Desk, style: InstalledAdapter) -> Page:
     }
     for name, value in fields.items():
         embed.add_field(name=name, value=_text.shown(value, 1000))
-    view = _view(_buttons.button(Press(MINE, USE, 0, style.sha256[:_SHA]), "Use"))
+    view = _view(_buttons.button(Press(MINE, USE, 0, style.sha256[:SHA]), "Use"))
     png = await desk.parts.styles.preview(style.sha256)
     if png is None:
         return Page(embed, view)
@@ -135,12 +135,12 @@ async def browse(interaction: discord.Interaction, press: Press) -> None:
 async def use(interaction: discord.Interaction, press: Press) -> None:
     """Makes a style the presser's own."""
     desk = desk_of(interaction)
-    style = next((s for s in desk.parts.styles.usable() if s.sha256.startswith(press.rest)), None)
-    if style is None or not press.rest:
+    sha, _, weight = press.rest.partition(":")
+    style = next((s for s in desk.parts.styles.usable() if s.sha256.startswith(sha)), None)
+    if style is None or not sha:
         raise UnknownAdapterError(GONE)
-    await _answer.in_time(
-        interaction, set_style(desk, interaction.user, style.name), ephemeral=True
-    )
+    text = f"{style.name}:{weight}" if weight else style.name
+    await _answer.in_time(interaction, set_style(desk, interaction.user, text), ephemeral=True)
     await _show(interaction, desk)
 
 

@@ -1,5 +1,6 @@
 """`/style` and `/styles`: choose how pictures look, browse, and save mixes."""
 
+import dataclasses
 from typing import Any
 
 import discord
@@ -7,12 +8,14 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _answer, _style_book, _styles, _text
+from cogs import _answer, _defaults, _flags, _options, _sheet, _style_book, _styles, _text
 from cogs._album import Page
 from cogs._desk import Desk
+from cogs._options import Options
+from engine import sheets
 from engine.errors import InvalidRequestError
 from engine.styles import key_of
-from engine.types import MAX_ADAPTER_WEIGHT
+from engine.types import MAX_ADAPTER_WEIGHT, MAX_PROMPT_LENGTH, MAX_SEED
 
 MAX_MIX_NAME = 30
 MAX_MIXES = 25
@@ -97,6 +100,48 @@ class Styles(
         style = _styles.single(self._desk.parts.styles, name)
         await _send(interaction, await _style_book.facts(self._desk, style))
 
+    @app_commands.command(
+        name="try", description="One prompt and seed in several styles or weights, side by side."
+    )
+    @app_commands.describe(
+        prompt="What the pictures should show",
+        styles="Several, like neon, sepia:0.5, none; left out, the first ones there are",
+        weights="Each style with each of these weights, like 0.3, 0.6, 1",
+        seed="The seed of all of them",
+        private="Only you see the sheet",
+    )
+    async def try_(
+        self,
+        interaction: discord.Interaction,
+        prompt: Range[str, 1, MAX_PROMPT_LENGTH],
+        styles: Range[str, 1, _styles.MAX_LENGTH] | None = None,
+        weights: Range[str, 1, 60] | None = None,
+        seed: Range[int, 0, MAX_SEED] | None = None,
+        private: bool | None = None,
+    ) -> None:
+        """Makes the sheet, or tells its cost first."""
+        parts = self._desk.parts
+        mine = parts.people.preferences(interaction.user.id)
+        options, private = _flags.read(Options(prompt, seed=seed), private=private)
+        text = styles or options.style
+        pieces = [one.strip() for one in str(text).split(",") if one.strip()] if text else []
+        if not pieces:
+            usable = parts.styles.usable()[: sheets.MAX_CELLS - 1]
+            pieces = [_styles.NONE, *(one.name for one in usable)]
+        strengths = _sheet.weights_of(weights)
+        found = _sheet.cells(parts.styles, pieces, strengths, mine.mixes or {})
+        options, is_private = _defaults.fill(options, private, mine)
+        options = dataclasses.replace(options, count=1)
+        base = _options.request_from(
+            options,
+            self._desk.info(),
+            default_negative_prompt=parts.settings.default_negative_prompt,
+        )
+        requests = _sheet.requests_of(base, found)
+        await _sheet.ask(
+            interaction, self._desk, _sheet.Wanted(interaction.user.id, requests, is_private)
+        )
+
     @app_commands.command(description="Save several styles with their weights under a name.")
     @app_commands.describe(
         name="The name of your mix", styles='Like neon:0.7, sepia:0.4; "none" forgets the mix'
@@ -146,6 +191,10 @@ class Styles(
     @info.autocomplete("name")
     async def _names(self, _: discord.Interaction, current: str) -> list[Choice[str]]:
         return _styles.choices(self._desk.parts.styles, {}, current.replace(",", " "))
+
+    @try_.autocomplete("styles")
+    async def _own_lists(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
+        return _choices(self._desk, interaction, current)
 
     @mix.autocomplete("styles")
     async def _lists(self, _: discord.Interaction, current: str) -> list[Choice[str]]:

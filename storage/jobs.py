@@ -109,6 +109,14 @@ class JobTable:
         )
         return [job_from_row(row) for row in rows]
 
+    async def of_sheet(self, key: str) -> list[Job]:
+        """Returns the jobs of a sheet in the order of its cells, see `engine.sheets`."""
+        rows = await self._db.rows(
+            "SELECT * FROM jobs WHERE origin > ? AND origin < ? ORDER BY origin",
+            (f"{key}:", f"{key};"),
+        )
+        return [job_from_row(row) for row in rows]
+
     async def waiting_of(self, owner_id: int) -> list[Job]:
         """Returns a person's jobs that are not final, oldest first."""
         rows = await self._db.rows(

@@ -19,6 +19,7 @@ from simcord.env import Env
 from cogs._board import Pace
 from cogs._bot import EaselBot
 from cogs._delivery import Patience
+from engine import sheets
 from engine.client import EngineClient
 from engine.errors import RequestError
 from engine.intake.pool import Intake
@@ -221,7 +222,7 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
         queue = JobQueue(
             store=jobs,
             engine=engine,
-            limits=lambda _: limits,
+            limits=lambda submission: sheets.limits_for(submission, limits),
             checks=[styles.check],
             pace=(1000, 1.0),
         )

@@ -1,0 +1,257 @@
+"""`/styles try`: one prompt and seed in several styles or weights, asked for, confirmed, and delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import discord
+
+from cogs import (
+    _answer,
+    _buttons,
+    _drawings,
+    _errors,
+    _orders,
+    _parcel,
+    _style_book,
+    _styles,
+    _text,
+)
+from cogs._buttons import MINE, Action, Press
+from cogs._desk import Desk, Parts, desk_of
+from cogs._orders import Order
+from cogs._parcel import Parcel
+from engine import sheets
+from engine.errors import InvalidRequestError, RequestError, UnknownJobError
+from engine.styles import Styles
+from engine.types import AdapterWeight, GenerationRequest, Job, JobState, Submission
+from storage.pictures import PictureFiles
+
+MAKE = "sheet_make"
+FREE_CELLS = 4  # more are made only after a question
+NO_STYLE = "no style"
+TOO_MANY = "That is {count} pictures, and a sheet takes {limit}. Name fewer styles or weights."
+ONE_CELL = "A sheet compares at least two pictures. Name more styles, or several weights."
+ASK = "That is {count} pictures. They cost {cost}{left}. Make them?"
+TOO_LATE = "This question is too old. Use /styles try again."
+_CELL_SIDE = 384
+_TITLE = 400
+_REMEMBERED = 200  # questions that nobody has answered
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A sheet that somebody asked for and has not confirmed."""
+
+    owner_id: int
+    requests: tuple[GenerationRequest, ...]
+    private: bool
+
+
+_asked: dict[str, Wanted] = {}  # a question is answered at once or asked again
+
+
+def cells(
+    styles: Styles, pieces: Sequence[str], weights: Sequence[float], mixes: _styles.Mixes
+) -> list[tuple[AdapterWeight, ...]]:
+    """Returns the styles of each cell: every piece with every weight, row by row.
+
+    Raises:
+        RequestError: There are too few or too many, or a style is not there.
+    """
+    strengths: Sequence[float | None] = weights or (None,)
+    found = [
+        _styles.resolve(styles, piece, mixes, strength)
+        for piece in pieces
+        for strength in (strengths if piece.casefold() != _styles.NONE else (None,))
+    ]
+    if len(found) > sheets.MAX_CELLS:
+        raise InvalidRequestError(TOO_MANY.format(count=len(found), limit=sheets.MAX_CELLS))
+    if len(found) < 2:
+        raise InvalidRequestError(ONE_CELL)
+    return found
+
+
+def weights_of(text: str | None) -> list[float]:
+    """Returns the weights of a list like "0.3, 0.6, 1".
+
+    Raises:
+        InvalidRequestError: One of them is no number, or out of its range.
+    """
+    found = []
+    for part in (text or "").replace(";", ",").split(","):
+        if not part.strip():
+            continue
+        try:
+            found.append(_styles.strength_of(float(part)) or 0.0)
+        except ValueError as error:
+            shown = _text.plain(part, 40)
+            raise InvalidRequestError(
+                f'"{shown}" is no weight. Write them like 0.3, 0.6, 1.'
+            ) from error
+    return list(dict.fromkeys(found))
+
+
+async def ask(interaction: discord.Interaction, desk: Desk, wanted: Wanted) -> None:
+    """Makes a small sheet at once, and tells the cost of a larger one first."""
+    if len(wanted.requests) <= FREE_CELLS:
+        await place(interaction, desk, wanted)
+        return
+    info = desk.info()
+    cost = sum(info.cost(request) for request in wanted.requests)
+    usage = await _answer.in_time(
+        interaction,
+        desk.parts.ledger.usage(interaction.user.id, desk.parts.limits),
+        ephemeral=True,
+    )
+    left = ""
+    if usage.daily > 0:
+        left = f" of the {max(usage.daily - usage.used_today, 0):.4g} that you have left today"
+    _asked[str(interaction.id)] = wanted
+    while len(_asked) > _REMEMBERED:
+        del _asked[next(iter(_asked))]
+    view = discord.ui.View(timeout=None)
+    label = f"Make {len(wanted.requests)} pictures"
+    view.add_item(_buttons.button(Press(MINE, MAKE, 0, str(interaction.id)), label))
+    text = ASK.format(count=len(wanted.requests), cost=f"{cost:.4g}", left=left)
+    await _answer.answer(interaction, text, ephemeral=True, view=view)
+
+
+async def confirmed(interaction: discord.Interaction, press: Press) -> None:
+    """Makes the sheet that was asked about."""
+    wanted = _asked.pop(press.rest, None)  # pressed twice, it is made once
+    if wanted is None or wanted.owner_id != interaction.user.id:
+        await _errors.say(interaction, TOO_LATE)
+        return
+    try:
+        await place(interaction, desk_of(interaction), wanted)
+    except RequestError:
+        _asked[press.rest] = wanted  # refused, it can be tried again
+        raise
+
+
+async def place(interaction: discord.Interaction, desk: Desk, wanted: Wanted) -> None:
+    """Stores a job for each cell and answers with the first one's status line."""
+    key = sheets.key_of(interaction.id)
+    submissions = [
+        _orders.submission_of(
+            interaction,
+            Order(request, action=sheets.ACTION, private=wanted.private),
+            sheets.origin_of(key, cell),
+        )
+        for cell, request in enumerate(wanted.requests)
+    ]
+
+    async def submit() -> Job:
+        return await _submit_all(desk, submissions)
+
+    await desk.orders.place_sheet(interaction, submit, key, private=wanted.private)
+
+
+async def _submit_all(desk: Desk, submissions: Sequence[Submission]) -> Job:
+    """Submits all or none of them."""
+    placed: list[Job] = []
+    try:
+        for submission in submissions:
+            placed.append(await desk.parts.queue.submit(submission))  # noqa: PERF401  # so many are cancelled
+    except BaseException:
+        for job in placed:
+            await desk.parts.queue.cancel(job.id)
+        raise
+    return placed[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SheetParcel(Parcel):
+    """The message with a finished sheet.
+
+    Attributes:
+        sheet: WebP.
+        alt_text: What it shows.
+        uses: Label and style of each cell that can be chosen.
+    """
+
+    sheet: bytes = b""
+    alt_text: str = ""
+    uses: tuple[tuple[str, AdapterWeight], ...] = ()
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The button by which the message is found again."""
+        return (_buttons.INFO,)
+
+    def view(self) -> discord.ui.View:
+        """Returns a button for each style, which makes it the presser's own."""
+        view = discord.ui.View(timeout=None)
+        for label, adapter in self.uses:
+            rest = f"{adapter.sha256[: _style_book.SHA]}:{adapter.weight:g}"
+            press = Press(self.job.id, _style_book.USE, 0, rest)
+            view.add_item(_buttons.button(press, _text.plain(f"Use {label}", 60)))
+        view.add_item(_buttons.button(Press(self.job.id, _buttons.INFO)))
+        return view
+
+    async def files(self, store: PictureFiles, limit_bytes: int) -> list[discord.File]:
+        """Returns the sheet; it is far smaller than any limit of Discord."""
+        spoiler = self.job.submission.destination.spoiler
+        name = f"easel-{self.job.id}.webp"
+        return [
+            discord.File(io.BytesIO(self.sheet), name, spoiler=spoiler, description=self.alt_text)
+        ]
+
+
+async def parcel(parts: Parts, jobs: Sequence[Job], lead: Job) -> Parcel:
+    """Returns the message for the jobs of a sheet, all of them final; `lead` stands for them."""
+    pictures = [await _picture(parts, job) for job in jobs]
+    if not any(pictures):
+        return _parcel.failure(lead) if lead.error else _parcel.apology(lead, _parcel.REFUNDED)
+    labels = [_styles.written(parts.styles, job.request.adapters) or NO_STYLE for job in jobs]
+    columns = 2 if len(jobs) in (2, 4) else 3
+    sheet = await asyncio.to_thread(
+        _drawings.contact_sheet, pictures, columns, labels, side=_CELL_SIDE
+    )
+    title = _text.shown(lead.request.prompt, _TITLE)
+    missing = sum(1 for one in pictures if one is None)
+    note = (
+        f"\n-# {_text.count(missing, 'picture')} could not be made, and cost nothing."
+        if missing
+        else ""
+    )
+    uses = [
+        (label, job.request.adapters[0])
+        for label, job in zip(labels, jobs, strict=True)
+        if len(job.request.adapters) == 1
+    ]
+    return SheetParcel(
+        lead,
+        _parcel.RESULT,
+        f"**{title}** — <@{lead.owner_id}> · the same seed {lead.request.seed} in each{note}",
+        sheet=sheet,
+        alt_text=_text.plain(
+            f"{lead.request.prompt}, drawn in: {'; '.join(labels)}", _text.MAX_ALT_TEXT
+        ),
+        uses=tuple(uses),
+    )
+
+
+async def _picture(parts: Parts, job: Job) -> bytes | None:
+    if job.state is not JobState.RENDERED:
+        return None
+    try:
+        generation = await parts.history.get(job.id)
+        return await parts.pictures.get(generation.pictures[0])
+    except (UnknownJobError, IndexError):
+        return None
+
+
+def requests_of(
+    base: GenerationRequest, found: Sequence[tuple[AdapterWeight, ...]]
+) -> tuple[GenerationRequest, ...]:
+    """Returns the request of each cell: the same but for its styles."""
+    return tuple(dataclasses.replace(base, adapters=adapters, num_images=1) for adapters in found)
+
+
+ACTIONS: dict[str, Action] = {MAKE: confirmed}

@@ -14,7 +14,7 @@ from collections import Counter
 import aiohttp
 import discord
 
-from cogs import _answer, _errors, _options, _status
+from cogs import _answer, _canvas, _changes, _errors, _options, _orders, _status
 from cogs._board import Board
 from cogs._desk import Parts
 from cogs._fetch import Fetcher
@@ -27,7 +27,7 @@ from engine.errors import (
     TooManyWaitingError,
 )
 from engine.intake.still import CleanPicture
-from engine.types import Job, Submission
+from engine.types import EngineInfo, GenerationRequest, Job, Submission
 from storage.arrivals import Arrival
 from storage.pictures import sha256_of
 
@@ -122,49 +122,70 @@ class Arrivals:
         try:
             with self._board.answering(arrival.origin):
                 try:
-                    picture = await self._picture(arrival)
-                    job = await self._submit(arrival, picture)
+                    picture = await self._fetch(arrival.address)
+                    mask = await self._fetch(arrival.mask_address)
+                    job = await self._submit(arrival, picture, mask)
                 except Exception as error:  # the top of every upload
                     await self._refuse(arrival, interaction, error)
                 else:
                     await self._hand_over(arrival, job, interaction)
-                    await self._tell_notes(interaction, picture)
+                    await self._tell_notes(interaction, picture, mask)
             await self._parts.arrivals.remove(arrival.origin)
         except Exception:
             log.exception("%s is left to the next start", arrival.origin)
         finally:
             self._done(arrival)
 
-    async def _picture(self, arrival: Arrival) -> CleanPicture:
-        return await self._parts.intake.picture(await self._fetcher.fetch(arrival.address))
+    async def _fetch(self, address: str | None) -> CleanPicture | None:
+        if not address:
+            return None
+        return await self._parts.intake.picture(await self._fetcher.fetch(address))
 
-    async def _submit(self, arrival: Arrival, picture: CleanPicture) -> Job:
-        sha256 = await asyncio.to_thread(sha256_of, picture.png)
-        is_used = False
-        try:
-            async with self._parts.pictures.pinned([sha256]):
-                await self._parts.pictures.put(picture.png)
-                job = await self._parts.queue.submit(self._complete(arrival, picture, sha256))
-            is_used = True
-        finally:
-            if not is_used:
-                await self._parts.jobs.drop_unused([sha256])
-        return job
+    async def _submit(
+        self, arrival: Arrival, picture: CleanPicture | None, mask: CleanPicture | None
+    ) -> Job:
+        parts = self._parts
+        submission, files = await self._complete(arrival, picture, mask)
+        return await _orders.submit(parts.queue, parts.jobs, parts.pictures, submission, files)
 
-    def _complete(self, arrival: Arrival, picture: CleanPicture, sha256: str) -> Submission:
+    async def _complete(
+        self, arrival: Arrival, picture: CleanPicture | None, mask: CleanPicture | None
+    ) -> tuple[Submission, dict[str, bytes]]:
+        """Returns what to submit and the files that it refers to, by sha256."""
         info = self._parts.engine.info
         if info is None:
             raise EngineDiedError("no handshake yet")
+        files: dict[str, bytes] = {}
         request = arrival.submission.request
-        width, height = request.width, request.height
-        if arrival.takes_size:
-            scale = request.second_pass.scale if request.second_pass is not None else 1.0
-            aspect = f"{picture.width}:{picture.height}"
-            width, height = _options.size_of(aspect, info, scale)
-        request = dataclasses.replace(
-            request, width=width, height=height, init_image=sha256, strength=arrival.strength
-        )
-        return dataclasses.replace(arrival.submission, request=request)
+        if picture is not None:
+            sha256 = await asyncio.to_thread(sha256_of, picture.png)
+            files[sha256] = picture.png
+            request = await _from_picture(arrival, picture, sha256, info)
+        if mask is not None or arrival.cells:
+            drawn = await self._mask(arrival, request, picture, mask)
+            sha256 = await asyncio.to_thread(sha256_of, drawn)
+            files[sha256] = drawn
+            request = dataclasses.replace(request, mask_image=sha256)
+        return dataclasses.replace(arrival.submission, request=request), files
+
+    async def _mask(
+        self,
+        arrival: Arrival,
+        request: GenerationRequest,
+        picture: CleanPicture | None,
+        mask: CleanPicture | None,
+    ) -> bytes:
+        """Returns the mask at the size of the picture that it belongs to."""
+        if picture is None:
+            png = await self._parts.pictures.get(request.init_image or "")
+            size = await asyncio.to_thread(_canvas.size_of, png)
+        else:
+            size = (picture.width, picture.height)
+        if mask is None:
+            return await asyncio.to_thread(
+                _canvas.cells_mask, size, arrival.cells, invert=arrival.invert
+            )
+        return await asyncio.to_thread(_canvas.drawn_mask, mask.png, size, invert=arrival.invert)
 
     async def _hand_over(
         self, arrival: Arrival, job: Job, interaction: discord.Interaction | None
@@ -181,10 +202,11 @@ class Arrivals:
         self._board.add(job, arrival.message_id, interaction, face)
 
     async def _tell_notes(
-        self, interaction: discord.Interaction | None, picture: CleanPicture
+        self, interaction: discord.Interaction | None, *pictures: CleanPicture | None
     ) -> None:
-        if interaction is not None and picture.notes:
-            await _errors.say(interaction, " ".join(picture.notes))
+        notes = [note for picture in pictures if picture is not None for note in picture.notes]
+        if interaction is not None and notes:
+            await _errors.say(interaction, " ".join(dict.fromkeys(notes)))
 
     async def _refuse(
         self, arrival: Arrival, interaction: discord.Interaction | None, error: Exception
@@ -222,3 +244,22 @@ class Arrivals:
         if self._by_owner[owner_id] <= 0:
             del self._by_owner[owner_id]
         self._here.discard(arrival.origin)
+
+
+async def _from_picture(
+    arrival: Arrival, picture: CleanPicture, sha256: str, info: EngineInfo
+) -> GenerationRequest:
+    """Returns the request with the picture to start from."""
+    request = arrival.submission.request
+    change = _changes.CHANGES.get(arrival.submission.action)
+    if change is not None:  # as a button below a picture of ours does it
+        size = (picture.width, picture.height)
+        picked = _changes.Picked(request, sha256, request.seed, picture.png, size)
+        return (await change(picked, info)).request
+    width, height = request.width, request.height
+    if arrival.takes_size:
+        scale = request.second_pass.scale if request.second_pass is not None else 1.0
+        width, height = _options.size_of(f"{picture.width}:{picture.height}", info, scale)
+    return dataclasses.replace(
+        request, width=width, height=height, init_image=sha256, strength=arrival.strength
+    )

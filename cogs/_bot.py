@@ -25,7 +25,6 @@ from cogs import (
     _remix_form,
     _settings,
     _sharing,
-    _sheet,
     _style_book,
 )
 from cogs._arrivals import Arrivals
@@ -45,6 +44,8 @@ EXTENSIONS = (
     "cogs.imagine",
     "cogs.remix",
     "cogs.replies",
+    "cogs.upscale",
+    "cogs.inpaint",
     "cogs.menus",
     "cogs.styles",
     "cogs.history",
@@ -62,7 +63,6 @@ ACTIONS = (
     | _exports.ACTIONS
     | _settings.ACTIONS
     | _style_book.ACTIONS
-    | _sheet.ACTIONS
     | _erasure.ACTIONS
 )
 FORMS = _settings.FORMS | _remix_form.FORMS

@@ -234,4 +234,5 @@ CHANGES: dict[str, Change] = {
     _buttons.UPSCALE: upscale(2),
     _buttons.UPSCALE_MORE: upscale(4),
     _buttons.UPSCALE_CREATIVE: upscale_creative(2),
+    _buttons.UPSCALE_CREATIVE_MORE: upscale_creative(4),
 }

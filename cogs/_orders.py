@@ -86,45 +86,6 @@ class Orders:
             )
             await self._acknowledge(interaction, job)
 
-    async def place_sheet(
-        self,
-        interaction: discord.Interaction,
-        submit: Callable[[], Awaitable[Job]],
-        key: str,
-        *,
-        private: bool,
-    ) -> None:
-        """Stores several jobs that are delivered together, and answers with the first one's line.
-
-        Raises:
-            RequestError: What was asked cannot be done.
-            discord.HTTPException: The answer was not sent; the jobs are stored and go on.
-        """
-        check_permissions(interaction, private=private)
-        with self._board.answering(key):
-            job = await _answer.in_time(interaction, submit(), ephemeral=private)
-            await self._acknowledge(interaction, job)
-
-    async def submit(self, submission: Submission, files: Mapping[str, bytes]) -> Job:
-        """Stores the files and submits the job that refers to them; refused, none of them stays.
-
-        Raises:
-            RequestError: What was asked cannot be done.
-        """
-        if not files:
-            return await self._queue.submit(submission)
-        is_used = False
-        try:
-            async with self._pictures.pinned(files):
-                for data in files.values():
-                    await self._pictures.put(data)
-                job = await self._queue.submit(submission)
-            is_used = True
-        finally:
-            if not is_used:
-                await self._jobs.drop_unused(files)
-        return job
-
     async def _submit(
         self,
         interaction: discord.Interaction,
@@ -133,7 +94,8 @@ class Orders:
     ) -> Job:
         placed = await order()
         try:
-            return await self.submit(submission_of(interaction, placed, origin), placed.files)
+            submission = submission_of(interaction, placed, origin)
+            return await submit(self._queue, self._jobs, self._pictures, submission, placed.files)
         except InvalidRequestError as error:
             if placed.action != IMAGINE:  # made for another model, or under other limits
                 error.add_note(OUTDATED)
@@ -167,6 +129,33 @@ class Orders:
                 await self._jobs.set_status_message(job.id, message_id)
             except Exception:  # the job is accepted; only a restart would miss its line
                 log.exception("The status line of job %s is not noted", job.id)
+
+
+async def submit(
+    queue: JobQueue,
+    jobs: JobTable,
+    pictures: PictureFiles,
+    submission: Submission,
+    files: Mapping[str, bytes],
+) -> Job:
+    """Stores the files and submits the job that refers to them; refused, none of them stays.
+
+    Raises:
+        RequestError: What was asked cannot be done.
+    """
+    if not files:
+        return await queue.submit(submission)
+    is_used = False
+    try:
+        async with pictures.pinned(files):
+            for data in files.values():
+                await pictures.put(data)
+            job = await queue.submit(submission)
+        is_used = True
+    finally:
+        if not is_used:
+            await jobs.drop_unused(files)
+    return job
 
 
 def origin_of(interaction: discord.Interaction) -> str:

@@ -6,6 +6,7 @@ nothing: the next start fetches the picture once more, or says that it cannot.
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from engine.errors import EngineError
 from engine.types import Submission
 from storage.database import Database
-from storage.rows import Clock, to_text, utc_now
+from storage.rows import Clock, to_json, to_text, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +29,14 @@ class Arrival:
 
     Attributes:
         submission: As it will be submitted, but for the picture.
-        address: Where Discord has the picture, signed and valid for about a day.
+        address: Where Discord has the picture, signed and valid for about a day; "" when the request
+            has one and only the mask is to come.
         strength: How far the picture is changed, 0 to 1.
         takes_size: The result is to have the picture's shape.
         message_id: The status line, when it is known.
+        mask_address: Where Discord has the mask, if one was attached.
+        cells: Cells of a grid of 3 x 3 that are made anew, counted from 1; () for no such mask.
+        invert: Keep what the mask or the cells mark and make the rest anew.
     """
 
     submission: Submission
@@ -39,6 +44,9 @@ class Arrival:
     strength: float
     takes_size: bool
     message_id: int | None = None
+    mask_address: str | None = None
+    cells: tuple[int, ...] = ()
+    invert: bool = False
 
     @property
     def origin(self) -> str:
@@ -61,8 +69,9 @@ class Arrivals:
                 return False
             row = await tx.row(
                 "INSERT INTO arrivals"
-                " (origin, owner_id, submission, address, strength, takes_size, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1",
+                " (origin, owner_id, submission, address, strength, takes_size, created_at,"
+                " mask_address, cells, invert)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1",
                 (
                     arrival.origin,
                     arrival.submission.owner_id,
@@ -71,6 +80,9 @@ class Arrivals:
                     arrival.strength,
                     arrival.takes_size,
                     to_text(self._clock()),
+                    arrival.mask_address,
+                    to_json(arrival.cells),
+                    arrival.invert,
                 ),
             )
         return row is not None
@@ -100,5 +112,12 @@ def _arrival(row: sqlite3.Row) -> Arrival | None:
         log.exception("The request %s cannot be read any more", row["origin"])
         return None
     return Arrival(
-        submission, row["address"], row["strength"], bool(row["takes_size"]), row["message_id"]
+        submission,
+        row["address"],
+        row["strength"],
+        bool(row["takes_size"]),
+        row["message_id"],
+        row["mask_address"],
+        tuple(json.loads(row["cells"])),
+        bool(row["invert"]),
     )

@@ -25,6 +25,7 @@ from cogs import (
     _remix_form,
     _settings,
     _sharing,
+    _sheet,
     _style_book,
 )
 from cogs._arrivals import Arrivals
@@ -63,6 +64,7 @@ ACTIONS = (
     | _exports.ACTIONS
     | _settings.ACTIONS
     | _style_book.ACTIONS
+    | _sheet.ACTIONS
     | _erasure.ACTIONS
 )
 FORMS = _settings.FORMS | _remix_form.FORMS

@@ -86,6 +86,25 @@ class Orders:
             )
             await self._acknowledge(interaction, job)
 
+    async def place_sheet(
+        self,
+        interaction: discord.Interaction,
+        submit: Callable[[], Awaitable[Job]],
+        key: str,
+        *,
+        private: bool,
+    ) -> None:
+        """Stores several jobs that are delivered together, and answers with the first one's line.
+
+        Raises:
+            RequestError: What was asked cannot be done.
+            discord.HTTPException: The answer was not sent; the jobs are stored and go on.
+        """
+        check_permissions(interaction, private=private)
+        with self._board.answering(key):
+            job = await _answer.in_time(interaction, submit(), ephemeral=private)
+            await self._acknowledge(interaction, job)
+
     async def _submit(
         self,
         interaction: discord.Interaction,

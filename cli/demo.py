@@ -82,6 +82,13 @@ async def _play(stage: _Stage) -> None:
     await ben.press(circle, "Reroll")
     await _result(stage, ben, "red circle")
 
+    _say("Ben replies to Ana's picture, and Ana to the second of Ben's")
+    reply = await ben.send("a green circle on a blue background", reply_to=circle)
+    remix = await _result(stage, ben, "green circle")
+    _expect(remix.id > reply.id, "a picture after the reply")
+    await ana.send("2: a yellow star on a red background", reply_to=star)
+    await _result(stage, ana, "red background")
+
     _say("Ana starts a long job and stops it")
     long = await ana.slash("imagine", prompt="a house under a tree", steps=60, count=4)
     status = await long.response()

@@ -242,5 +242,6 @@ def use_endpoints(settings: Settings) -> None:
     """Points discord.py to another Discord than the real one, when the settings name one."""
     if settings.discord_api_base is not None:
         Route.BASE = settings.discord_api_base.rstrip("/")
+        discord.Asset.BASE = str(yarl.URL(Route.BASE).origin())  # avatars
     if settings.discord_gateway_url is not None:
         DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.discord_gateway_url)

@@ -73,7 +73,7 @@ class Replies(commands.Cog):
         quoted = _quoted(message)
         is_mine = quoted is not None and quoted.author.id == own.id
         is_mentioned = any(user.id == own.id for user in message.mentions)
-        is_unknown = quoted is None and message.reference is not None
+        is_unknown = quoted is None and _is_reply(message)
         is_sent = message.guild is None and bool(message.attachments)
         if not (is_mine or is_mentioned or is_unknown or is_sent) or message.id in self._seen:
             return
@@ -97,7 +97,7 @@ class Replies(commands.Cog):
         if quoted is not None:
             return await _sources.of_message(self._desk, quoted, own_id)
         reference = message.reference
-        if reference is None or reference.message_id is None:
+        if reference is None or reference.message_id is None or not _is_reply(message):
             return None
         # Discord did not say what it is: deleted, or too old.
         generation = await self._desk.parts.history.by_message(reference.message_id)
@@ -203,12 +203,15 @@ class Replies(commands.Cog):
         return self._client.user.id
 
 
+def _is_reply(message: discord.Message) -> bool:
+    """True for replies; a forwarded message is none."""
+    reference = message.reference
+    return reference is not None and reference.type is discord.MessageReferenceType.default
+
+
 def _quoted(message: discord.Message) -> discord.Message | None:
     """Returns the message that it replies to, as far as Discord shows it."""
-    reference = message.reference
-    if reference is None or reference.type is not discord.MessageReferenceType.default:
-        return None
-    resolved = reference.resolved
+    resolved = message.reference.resolved if message.reference and _is_reply(message) else None
     return resolved if isinstance(resolved, discord.Message) else None
 
 

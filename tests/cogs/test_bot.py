@@ -113,6 +113,7 @@ def test_intents_are_not_privileged() -> None:
 
 def test_endpoints_of_another_discord(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Route, "BASE", Route.BASE)
+    monkeypatch.setattr(discord.Asset, "BASE", discord.Asset.BASE)
     monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", DiscordWebSocket.DEFAULT_GATEWAY)
     _bot.use_endpoints(Settings())
     assert Route.BASE == "https://discord.com/api/v10"
@@ -121,5 +122,6 @@ def test_endpoints_of_another_discord(monkeypatch: pytest.MonkeyPatch) -> None:
             discord_api_base="http://127.0.0.1:1/api/v10/", discord_gateway_url="ws://127.0.0.1:2/"
         )
     )
+    assert discord.Asset.BASE == "http://127.0.0.1:1"
     assert Route("GET", "/gateway").url == "http://127.0.0.1:1/api/v10/gateway"
     assert yarl.URL("ws://127.0.0.1:2/") == DiscordWebSocket.DEFAULT_GATEWAY

@@ -65,4 +65,9 @@ async def test_replies_remix_with_and_without_a_kill_in_between(
     await menu.modal()
     sent = await ben.submit_modal(menu, {"Prompt": "a blue circle"})
     await sent.acknowledged()
-    await result(ben, "a blue circle", refusal)
+    blue = await result(ben, "a blue circle", refusal)
+
+    menu = await ben.context_menu("Remix avatar", ana)
+    sent = await ben.submit_modal(menu, {"Prompt": "a portrait"})
+    await sent.acknowledged()
+    await result(ben, "a portrait", blue)

@@ -69,9 +69,14 @@ async def retry(interaction: discord.Interaction, press: Press) -> None:
 async def info(interaction: discord.Interaction, press: Press) -> None:
     """Shows all parameters, and the command that makes the same picture."""
     desk = desk_of(interaction)
-    generation = await _answer.in_time(interaction, _generation(desk, press.job_id), ephemeral=True)
+
+    async def work() -> tuple[Generation, str | None]:
+        generation = await _generation(desk, press.job_id)
+        return generation, await _info.source_of(desk, generation, interaction.user.id)
+
+    generation, source = await _answer.in_time(interaction, work(), ephemeral=True)
     embed, text = _info.card(
-        generation, _styles.written(desk.parts.styles, generation.request.adapters)
+        generation, _styles.written(desk.parts.styles, generation.request.adapters), source
     )
     files = [discord.File(io.BytesIO(text.encode()), "imagine.txt")] if text else []
     await _answer.answer(interaction, ephemeral=True, embed=embed, files=files)
@@ -119,9 +124,9 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
         job = await desk.parts.jobs.get(press.job_id)
         _check_owner(interaction, job)
         is_cancelled = await desk.parts.queue.cancel(job.id)
-        if (sheet := sheets.sheet_of(job.submission.origin)) is not None:
-            for cell in await desk.parts.jobs.of_sheet(sheet):
-                is_cancelled |= await desk.parts.queue.cancel(cell.id)
+        if (batch := sheets.batch_of(job.submission.origin)) is not None:
+            for other in await desk.parts.jobs.of_batch(batch):
+                is_cancelled |= await desk.parts.queue.cancel(other.id)
         if is_cancelled:
             await desk.board.release(job.id)  # the answer to this press is the line's last edit
         return job, is_cancelled

@@ -65,8 +65,9 @@ class History(
     async def show(self, interaction: discord.Interaction, picture: Range[str, 1, 100]) -> None:
         """Answers with the pictures, their parameters and their buttons."""
 
-        async def work() -> tuple[Generation, list[discord.File]]:
+        async def work() -> tuple[Generation, str | None, list[discord.File]]:
             generation = await _album.pick(self._desk, interaction.user.id, picture)
+            source = await _info.source_of(self._desk, generation, interaction.user.id)
             files = await _parcel.files_of(
                 generation.id,
                 generation.pictures,
@@ -75,11 +76,13 @@ class History(
                 alt_text=_text.plain(generation.request.prompt, _text.MAX_ALT_TEXT),
                 spoiler=generation.submission.destination.spoiler,
             )
-            return generation, files
+            return generation, source, files
 
-        generation, files = await _answer.in_time(interaction, work(), ephemeral=True)
+        generation, source, files = await _answer.in_time(interaction, work(), ephemeral=True)
         embed, _ = _info.card(
-            generation, _styles.written(self._desk.parts.styles, generation.request.adapters)
+            generation,
+            _styles.written(self._desk.parts.styles, generation.request.adapters),
+            source,
         )
         await _answer.answer(
             interaction,

@@ -337,3 +337,25 @@ async def test_remix_of_a_picture_that_is_gone_opens_no_form(
     for one in (late, answer):
         assert one.response is not None
         assert one.response.content == "This picture was deleted."
+
+
+async def test_info_says_what_a_picture_was_made_from_and_how_to_do_it_again(world: World) -> None:
+    before = await of(world, message := await made(world, count=2))
+    varied = await after(world, world.ann, message, "V2")
+    message = world.results()[-1]
+    answer = await world.ann.click(message, label="Info")
+    assert answer.response is not None
+    (embed,) = answer.response.embeds
+    fields = {field.name: field.value for field in embed.fields}
+    assert fields["Strength"].startswith("0.55")
+    assert (fields["Made by"], fields["Made from"]) == ("vary", before.id)
+    line = next(x for x in (embed.description or "").splitlines() if x.startswith("/remix"))
+    assert f"source:{before.id}:2 prompt:a cat amount:0.55" in line
+    await world.ann.slash(
+        world.channel, "remix", source=f"{before.id}:2", prompt="a cat", amount=0.55
+    )
+    again = await of(world, await world.result(3))
+    assert again.request.init_image == varied.request.init_image
+    answer = await world.ben.click(message, label="Info")  # it is not Ben's to name
+    assert answer.response is not None
+    assert "attach the picture" in (answer.response.embeds[0].description or "")

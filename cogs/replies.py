@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import discord
 from discord.ext import commands
 
-from cogs import _errors, _flags, _remix, _sources, _wishes
+from cogs import _errors, _flags, _remix, _sources, _text, _wishes
 from cogs._buttons import JobButton, Press
 from cogs._by_message import ByMessage
 from cogs._desk import Desk
@@ -38,6 +38,7 @@ USAGE = (
     "From words alone, /imagine makes a picture."
 )
 ONLY_MINE = "That works with pictures that I made. Reply to one of them, or use /remix."
+ONE_FILE = "I took {name}; the other files of your message are not used. Send one at a time."
 PUBLIC = (
     "You have set your pictures to be private, and everybody sees a reply. "
     "Use /remix instead, or change that with /settings."
@@ -137,6 +138,9 @@ class Replies(commands.Cog):
             self._refuse_none(message, own_id)
             return
         await self._remix(interaction, source, wish.text)
+        if len(message.attachments) > 1:
+            used = _text.shown(sent.filename, 100) if sent is not None else ""
+            await _errors.say(interaction, ONE_FILE.format(name=used))
 
     def _refuse_none(self, message: discord.Message, own_id: int) -> None:
         """Raises what to say to a message without a picture; nothing to plain chat."""

@@ -193,6 +193,18 @@ async def test_a_link_to_another_server_is_for_its_members(world: World) -> None
     await world.result()
 
 
+async def test_a_link_into_dms_is_for_its_owner(world: World) -> None:
+    await world.ann.user.slash("imagine", prompt="a cat")
+    dm = world.ann.user.dm_channel
+    message = await world.result(channel=dm)
+    link = f"https://discord.com/channels/@me/{dm.id}/{message.id}"
+    answer = await world.ben.slash(world.channel, "remix", source=link)
+    assert answer.ephemeral
+    assert answer.response.content == _sources.NOT_READABLE
+    await world.ann.slash(world.channel, "remix", source=link)
+    await world.result()
+
+
 async def test_deleted_pictures_and_wrong_numbers_are_said(world: World) -> None:
     await world.ann.slash(world.channel, "imagine", prompt="a cat")
     await world.result()

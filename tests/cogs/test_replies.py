@@ -174,6 +174,14 @@ async def test_a_picture_alone_gets_the_prompt_of_the_result(world: World) -> No
     assert child.submission.parent_id == parent.id
 
 
+async def test_one_of_several_files_is_used_and_that_is_said(world: World) -> None:
+    message, _ = await made(world)
+    files = [("notes.txt", b"hello"), photo(), ("other.png", photo()[1])]
+    await world.ben.send(world.channel, reply_to=message, attachments=files)
+    await told(world, world.ben, "I took photo.png")
+    await world.result(2)
+
+
 async def test_a_picture_with_text_gets_the_text(world: World) -> None:
     message, _ = await made(world)
     await world.ben.send(world.channel, "a dog", reply_to=message, attachments=[photo()])

@@ -17,6 +17,7 @@ TOPICS = {
     "prompts": "Writing a prompt",
     "options": "Options of /imagine",
     "remix": "Starting from a picture",
+    "styles": "Styles",
     "buttons": "Buttons below a picture",
     "history": "Finding your pictures again",
     "settings": "Your defaults and your allowance",
@@ -37,7 +38,8 @@ PROMPTS = (
     "Long prompts are read in parts of about 50 words, at most four; `BREAK` begins the next part. What "
     "was not read is named with the picture.\n"
     "This holds for **negative** too.\n"
-    "Flags work as well: `--ar 16:9`, `--no text`, `--seed 7`, `--repeat 4`, `--draft`, `--hd`, "
+    "`{red, blue} cat` makes a picture of each; `__animal__` takes a random line of the operator's list.\n"
+    "Flags work as well: `--ar 16:9`, `--no text`, `--seed 7`, `--repeat 4`, `--style neon`, `--draft`, `--hd`, "
     "`--private`, `--model name`. An option of the command wins over a flag."
 )
 OPTIONS = (
@@ -52,6 +54,14 @@ OPTIONS = (
     "**private**: only you see it. **spoiler**: hidden until clicked.\n"
     "The model is {model}. A prompt has up to {max_prompt:,} characters."
 )
+STYLES = (
+    "A style is a look that the model has learned. `/styles browse` shows all of them, `/styles info` one.\n"
+    "`/style` makes one yours for all your pictures: `neon`, `neon:0.7` (0 to 2; 1 is full), or several, "
+    "`neon:0.7, sepia:0.4`; `none` draws without. For one picture: the option **style** of `/imagine`, or "
+    "`--style neon:0.7` in the prompt. The words that call a style are added for you.\n"
+    "`/styles try` draws one prompt in several styles or weights, side by side. `/styles mix` saves a list of "
+    "styles under a name of your own."
+)
 OPTIONS_UNKNOWN = "The engine is still starting. Ask again in a minute."
 REMIX = (
     "**Reply** to a picture with what it should become. `+a hat` or `-text` changes the old prompt, "
@@ -64,7 +74,12 @@ REMIX = (
     "says how far it changes. The new picture is yours, and counts for you."
 )
 BUTTONS = (
-    "**Reroll** makes the picture again with another seed; it is yours, and counts for you.\n"
+    "What the buttons make is yours, and counts for you.\n"
+    "**Vary** draws over the picture, a little or a lot. **Remix** opens a form with the old words. "
+    "**Reroll** makes it again with another seed. **Upscale** makes it twice as large.\n"
+    "**Zoom** shows more around it. **More** looks to one side, and makes it larger in other ways.\n"
+    "**U1** to **U4** upscale, **V1** to **V4** vary one of several pictures.\n"
+    "`/upscale` and `/inpaint` (a part of it made anew) take attached pictures, too.\n"
     "**Info** shows every parameter and a command that makes the same picture.\n"
     "**Star** keeps it among your stars, whoever made it; pressed again, it does not. **Send to DM** "
     "gives you a copy.\n"
@@ -128,6 +143,8 @@ class Help(commands.Cog):
                 return self._limits()
             case "remix":
                 return REMIX
+            case "styles":
+                return STYLES
             case "buttons":
                 return BUTTONS
             case "history":

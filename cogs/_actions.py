@@ -124,9 +124,9 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
         job = await desk.parts.jobs.get(press.job_id)
         _check_owner(interaction, job)
         is_cancelled = await desk.parts.queue.cancel(job.id)
-        if (sheet := sheets.sheet_of(job.submission.origin)) is not None:
-            for cell in await desk.parts.jobs.of_sheet(sheet):
-                is_cancelled |= await desk.parts.queue.cancel(cell.id)
+        if (batch := sheets.batch_of(job.submission.origin)) is not None:
+            for other in await desk.parts.jobs.of_batch(batch):
+                is_cancelled |= await desk.parts.queue.cancel(other.id)
         if is_cancelled:
             await desk.board.release(job.id)  # the answer to this press is the line's last edit
         return job, is_cancelled

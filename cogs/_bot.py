@@ -17,6 +17,7 @@ from discord.http import Route
 
 from cogs import (
     _actions,
+    _batch,
     _erasure,
     _errors,
     _exports,
@@ -25,7 +26,6 @@ from cogs import (
     _remix_form,
     _settings,
     _sharing,
-    _sheet,
     _style_book,
 )
 from cogs._arrivals import Arrivals
@@ -64,7 +64,7 @@ ACTIONS = (
     | _exports.ACTIONS
     | _settings.ACTIONS
     | _style_book.ACTIONS
-    | _sheet.ACTIONS
+    | _batch.ACTIONS
     | _erasure.ACTIONS
 )
 FORMS = _settings.FORMS | _remix_form.FORMS

@@ -144,10 +144,10 @@ class Delivery:
     async def _deliver_sheet(self, sheet: str) -> None:
         """Waits for all its jobs, and sends them as one message in the name of the first."""
         await self._board.answered(sheet)
-        for job in await self._parts.jobs.of_sheet(sheet):
+        for job in await self._parts.jobs.of_batch(sheet):
             async for _ in self._parts.queue.watch(job.id):
                 pass
-        jobs = await self._parts.jobs.of_sheet(sheet)
+        jobs = await self._parts.jobs.of_batch(sheet)
         told = [job for job in jobs if job.state is not JobState.CANCELLED]
         waiting = [job for job in told if job.delivered_at is None]
         if not waiting:

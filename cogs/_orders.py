@@ -86,7 +86,7 @@ class Orders:
             )
             await self._acknowledge(interaction, job)
 
-    async def place_sheet(
+    async def place_batch(
         self,
         interaction: discord.Interaction,
         submit: Callable[[], Awaitable[Job]],
@@ -94,7 +94,7 @@ class Orders:
         *,
         private: bool,
     ) -> None:
-        """Stores several jobs that are delivered together, and answers with the first one's line.
+        """Stores several jobs of one command, and answers with the first one's line.
 
         Raises:
             RequestError: What was asked cannot be done.

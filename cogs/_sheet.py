@@ -1,4 +1,4 @@
-"""`/styles try`: one prompt and seed in several styles or weights, asked for, confirmed, and delivered."""
+"""`/styles try`: one prompt and seed in several styles or weights, and the picture that shows them."""
 
 from __future__ import annotations
 
@@ -10,49 +10,21 @@ from dataclasses import dataclass
 
 import discord
 
-from cogs import (
-    _answer,
-    _buttons,
-    _drawings,
-    _errors,
-    _orders,
-    _parcel,
-    _style_book,
-    _styles,
-    _text,
-)
-from cogs._buttons import MINE, Action, Press
-from cogs._desk import Desk, Parts, desk_of
-from cogs._orders import Order
+from cogs import _buttons, _drawings, _parcel, _style_book, _styles, _text
+from cogs._buttons import Press
+from cogs._desk import Parts
 from cogs._parcel import Parcel
 from engine import sheets
-from engine.errors import InvalidRequestError, RequestError, UnknownJobError
+from engine.errors import InvalidRequestError, UnknownJobError
 from engine.styles import Styles
-from engine.types import AdapterWeight, GenerationRequest, Job, JobState, Submission
+from engine.types import AdapterWeight, GenerationRequest, Job, JobState
 from storage.pictures import PictureFiles
 
-MAKE = "sheet_make"
-FREE_CELLS = 4  # more are made only after a question
 NO_STYLE = "no style"
 TOO_MANY = "That is {count} pictures, and a sheet takes {limit}. Name fewer styles or weights."
 ONE_CELL = "A sheet compares at least two pictures. Name more styles, or several weights."
-ASK = "That is {count} pictures. They cost {cost}{left}. Make them?"
-TOO_LATE = "This question is too old. Use /styles try again."
 _CELL_SIDE = 384
 _TITLE = 400
-_REMEMBERED = 200  # questions that nobody has answered
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A sheet that somebody asked for and has not confirmed."""
-
-    owner_id: int
-    requests: tuple[GenerationRequest, ...]
-    private: bool
-
-
-_asked: dict[str, Wanted] = {}  # a question is answered at once or asked again
 
 
 def cells(
@@ -94,75 +66,6 @@ def weights_of(text: str | None) -> list[float]:
                 f'"{shown}" is no weight. Write them like 0.3, 0.6, 1.'
             ) from error
     return list(dict.fromkeys(found))
-
-
-async def ask(interaction: discord.Interaction, desk: Desk, wanted: Wanted) -> None:
-    """Makes a small sheet at once, and tells the cost of a larger one first."""
-    if len(wanted.requests) <= FREE_CELLS:
-        await place(interaction, desk, wanted)
-        return
-    info = desk.info()
-    cost = sum(info.cost(request) for request in wanted.requests)
-    usage = await _answer.in_time(
-        interaction,
-        desk.parts.ledger.usage(interaction.user.id, desk.parts.limits),
-        ephemeral=True,
-    )
-    left = ""
-    if usage.daily > 0:
-        left = f" of the {max(usage.daily - usage.used_today, 0):.4g} that you have left today"
-    _asked[str(interaction.id)] = wanted
-    while len(_asked) > _REMEMBERED:
-        del _asked[next(iter(_asked))]
-    view = discord.ui.View(timeout=None)
-    label = f"Make {len(wanted.requests)} pictures"
-    view.add_item(_buttons.button(Press(MINE, MAKE, 0, str(interaction.id)), label))
-    text = ASK.format(count=len(wanted.requests), cost=f"{cost:.4g}", left=left)
-    await _answer.answer(interaction, text, ephemeral=True, view=view)
-
-
-async def confirmed(interaction: discord.Interaction, press: Press) -> None:
-    """Makes the sheet that was asked about."""
-    wanted = _asked.pop(press.rest, None)  # pressed twice, it is made once
-    if wanted is None or wanted.owner_id != interaction.user.id:
-        await _errors.say(interaction, TOO_LATE)
-        return
-    try:
-        await place(interaction, desk_of(interaction), wanted)
-    except RequestError:
-        _asked[press.rest] = wanted  # refused, it can be tried again
-        raise
-
-
-async def place(interaction: discord.Interaction, desk: Desk, wanted: Wanted) -> None:
-    """Stores a job for each cell and answers with the first one's status line."""
-    key = sheets.key_of(interaction.id)
-    submissions = [
-        _orders.submission_of(
-            interaction,
-            Order(request, action=sheets.ACTION, private=wanted.private),
-            sheets.origin_of(key, cell),
-        )
-        for cell, request in enumerate(wanted.requests)
-    ]
-
-    async def submit() -> Job:
-        return await _submit_all(desk, submissions)
-
-    await desk.orders.place_sheet(interaction, submit, key, private=wanted.private)
-
-
-async def _submit_all(desk: Desk, submissions: Sequence[Submission]) -> Job:
-    """Submits all or none of them."""
-    placed: list[Job] = []
-    try:
-        for submission in submissions:
-            placed.append(await desk.parts.queue.submit(submission))  # noqa: PERF401  # so many are cancelled
-    except BaseException:
-        for job in placed:
-            await desk.parts.queue.cancel(job.id)
-        raise
-    return placed[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +155,3 @@ def requests_of(
 ) -> tuple[GenerationRequest, ...]:
     """Returns the request of each cell: the same but for its styles."""
     return tuple(dataclasses.replace(base, adapters=adapters, num_images=1) for adapters in found)
-
-
-ACTIONS: dict[str, Action] = {MAKE: confirmed}

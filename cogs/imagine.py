@@ -1,5 +1,7 @@
 """`/imagine`: from a prompt and options to a job with a status line."""
 
+import asyncio
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,10 +10,12 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _defaults, _flags, _options, _styles, _text
+from cogs import _batch, _defaults, _flags, _options, _styles, _text
 from cogs._desk import Desk
 from cogs._options import ASPECTS, Options, Quality
 from cogs._orders import Order, check_permissions, origin_of, submission_of
+from engine import prompts
+from engine.errors import InvalidRequestError
 from engine.types import (
     MAX_ADAPTER_WEIGHT,
     MAX_GUIDANCE_SCALE,
@@ -19,9 +23,11 @@ from engine.types import (
     MAX_PROMPT_LENGTH,
     MAX_SEED,
     MAX_STEPS,
+    GenerationRequest,
 )
 from storage.arrivals import Arrival
 
+ONE_PROMPT = "Choices in braces make several pictures, and an attached image starts only one. Give one of them."
 _MAX_CHOICES = 25
 _MAX_SIDE = 4096  # the model's own limit is checked with the rest
 _QUALITY_NAMES = {
@@ -104,6 +110,51 @@ class Imagine(commands.Cog):
             style=style,
             style_strength=style_strength,
         )
+        written = await self._written_out(prompt)
+        drafts = [
+            self._draft(interaction, dataclasses.replace(options, prompt=one), private, image)
+            for one in written
+        ]
+        placed = [
+            Order(request, private=is_private, spoiler=bool(spoiler))
+            for request, _, is_private in drafts
+        ]
+        change = _options.strength_of(strength, has_picture=image is not None)
+        if len(placed) > 1:
+            if image is not None:
+                raise InvalidRequestError(ONE_PROMPT)
+            wanted = _batch.Wanted(interaction.user.id, tuple(placed))
+            await _batch.ask(interaction, self._desk, wanted)
+            return
+        if image is not None:
+            said = drafts[0][1]
+            takes_size = said.width is said.height is said.aspect is None
+            await self._start_from(interaction, placed[0], image, change, takes_size=takes_size)
+            return
+
+        async def order() -> Order:
+            return placed[0]
+
+        await self._desk.orders.place(interaction, order, private=placed[0].private)
+
+    async def _written_out(self, prompt: str) -> list[str]:
+        """Returns the prompts that one with `{a, b}` and `__wildcards__` stands for."""
+        found = prompts.permutations(prompt)
+        if not any(map(prompts.has_wildcards, found)):
+            return found
+        folder = self._desk.parts.settings.wildcard_folder
+        return await asyncio.to_thread(
+            lambda: [prompts.with_wildcards(one, folder) for one in found]
+        )
+
+    def _draft(
+        self,
+        interaction: discord.Interaction,
+        options: Options,
+        private: bool | None,
+        image: discord.Attachment | None,
+    ) -> tuple[GenerationRequest, Options, bool]:
+        """Returns the request, what was said with flags and defaults, and whether it is private."""
         options, said_private = _flags.read(options, private=private)
         options, is_private = _defaults.fill(
             options,
@@ -117,17 +168,7 @@ class Imagine(commands.Cog):
             default_negative_prompt=self._desk.parts.settings.default_negative_prompt,
         )
         request = _styles.styled(self._desk, interaction.user.id, request, options)
-        placed = Order(request, private=is_private, spoiler=bool(spoiler))
-        change = _options.strength_of(strength, has_picture=image is not None)
-        if image is not None:
-            takes_size = options.width is options.height is options.aspect is None
-            await self._start_from(interaction, placed, image, change, takes_size=takes_size)
-            return
-
-        async def order() -> Order:
-            return placed
-
-        await self._desk.orders.place(interaction, order, private=placed.private)
+        return request, options, is_private
 
     async def _start_from(
         self,

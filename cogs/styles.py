@@ -8,10 +8,12 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _answer, _defaults, _flags, _options, _sheet, _style_book, _styles, _text
+from cogs import _answer, _batch, _defaults, _flags, _options, _sheet, _style_book, _styles, _text
 from cogs._album import Page
+from cogs._batch import Wanted
 from cogs._desk import Desk
 from cogs._options import Options
+from cogs._orders import Order
 from engine import sheets
 from engine.errors import InvalidRequestError
 from engine.styles import key_of
@@ -138,9 +140,11 @@ class Styles(
             default_negative_prompt=parts.settings.default_negative_prompt,
         )
         requests = _sheet.requests_of(base, found)
-        await _sheet.ask(
-            interaction, self._desk, _sheet.Wanted(interaction.user.id, requests, is_private)
+        orders = tuple(
+            Order(request, action=sheets.ACTION, private=is_private) for request in requests
         )
+        wanted = Wanted(interaction.user.id, orders, as_sheet=True)
+        await _batch.ask(interaction, self._desk, wanted)
 
     @app_commands.command(description="Save several styles with their weights under a name.")
     @app_commands.describe(

@@ -99,6 +99,10 @@ class Settings(EngineSettings):
         None,
         description="LoRAs that people may use; None is the folder loras in the data directory",
     )
+    wildcard_dir: Path | None = Field(
+        None,
+        description="Text files for __name__ in prompts; None is wildcards in the data directory",
+    )
     max_lora_mb: float = Field(1000.0, gt=0, description="Largest LoRA that is read, MiB")
     engine_command: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None, description="Command of the engine process; None is this Python's engine.worker"
@@ -154,6 +158,11 @@ class Settings(EngineSettings):
     def lora_folder(self) -> Path:
         """Where the operator puts LoRAs."""
         return self.lora_dir if self.lora_dir is not None else self.data_dir / "loras"
+
+    @property
+    def wildcard_folder(self) -> Path:
+        """Where the operator puts lists of words, a file each."""
+        return self.wildcard_dir if self.wildcard_dir is not None else self.data_dir / "wildcards"
 
     def adapter_file(self, sha256: str) -> Path:
         """Returns where the file of a LoRA lies."""

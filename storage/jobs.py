@@ -109,8 +109,8 @@ class JobTable:
         )
         return [job_from_row(row) for row in rows]
 
-    async def of_sheet(self, key: str) -> list[Job]:
-        """Returns the jobs of a sheet in the order of its cells, see `engine.sheets`."""
+    async def of_batch(self, key: str) -> list[Job]:
+        """Returns the jobs of a batch in their order, see `engine.sheets`."""
         rows = await self._db.rows(
             "SELECT * FROM jobs WHERE origin > ? AND origin < ? ORDER BY origin",
             (f"{key}:", f"{key};"),

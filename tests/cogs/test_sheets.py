@@ -34,9 +34,9 @@ async def sheet_of(world: World, count: int = 1) -> Any:
 async def jobs(world: World) -> list[Job]:
     """The jobs of the newest sheet."""
     rows = await world.parts.adapters._db.rows("SELECT origin FROM jobs ORDER BY number DESC")
-    key = sheets.sheet_of(rows[0]["origin"])
+    key = sheets.batch_of(rows[0]["origin"])
     assert key is not None
-    return await world.parts.jobs.of_sheet(key)
+    return await world.parts.jobs.of_batch(key)
 
 
 async def attempt(world: World, **options: Any) -> InteractionResult:
@@ -141,8 +141,8 @@ def test_a_sheet_counts_as_one_job() -> None:
     def submission(origin: str) -> Submission:
         return Submission(origin, 1, "Ann", Destination(1), request())
 
-    cell = submission(sheets.origin_of(sheets.key_of(5), 0))
-    assert sheets.limits_for(cell, limits) == Limits(12, 500, 50.0, 18)
+    cell = submission(sheets.origin_of(sheets.key_of(5, is_sheet=True), 0))
+    assert sheets.limits_for(cell, limits) == Limits(15, 500, 50.0, 21)
     assert sheets.limits_for(submission("interaction:5"), limits) == limits
 
 

@@ -14,7 +14,7 @@ engine:hang       blocks for ever at the second step
 engine:stop       SIGSTOP of itself at the second step
 engine:garbage    bytes that are no frame
 engine:nonsense   a frame with the wrong fields
-engine:cut        half a frame, then exit
+engine:cut        half a frame, then no more
 engine:hangup     closes the socket and goes on running
 engine:fail       `failed` with GenerationError
 engine:short      `done` without pictures
@@ -167,7 +167,8 @@ class FaultyEngine:
         elif self.does(row, "cut"):
             self.writer.write(protocol.encode("heartbeat", {"ticks": 1})[:-3])
             self.writer.close()
-            os._exit(0)
+            self.connection.shutdown(socket.SHUT_RDWR)
+            time.sleep(3600)  # an exit at once would be told by its code, if it came first
         elif self.does(row, "hangup"):
             self.connection.shutdown(socket.SHUT_RDWR)
             time.sleep(3600)  # the fault itself: a loop that blocks for ever

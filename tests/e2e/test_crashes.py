@@ -29,7 +29,8 @@ def prompts_delivered(bot: BotProcess) -> Counter[str]:
 
 
 def engine_of(bot: BotProcess) -> psutil.Process:
-    [engine] = psutil.Process(bot.pid).children()
+    children = psutil.Process(bot.pid).children()  # beside it: those that read untrusted files
+    [engine] = [child for child in children if "engine.worker" in child.cmdline()]
     return engine
 
 

@@ -1,3 +1,5 @@
+"""Edge maps show outlines, white on black."""
+
 from __future__ import annotations
 
 import numpy as np

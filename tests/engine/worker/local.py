@@ -167,7 +167,7 @@ class LocalEngine:
         adapters = tuple(
             AdapterWeight(sha256, weight) for sha256, (_, weight) in zip(files, styles, strict=True)
         )
-        request = self.request(controls=tuple(filled), adapters=adapters, **changes)
+        request = self.request(**({"controls": tuple(filled), "adapters": adapters} | changes))
         fields = {
             "job_id": job_id,
             "request": protocol.pack(request),

@@ -84,8 +84,8 @@ async def test_command_names_texts_and_options_fit_discords_limits(tmp_path: Pat
             await env.shutdown()
     names = [command["name"] for command in commands if command["type"] == 1]
     assert sorted(names) == [
-        *("help", "history", "imagine", "me"),
-        *("privacy", "queue", "remix", "settings", "style", "styles"),
+        *("help", "history", "imagine", "inpaint", "me", "privacy", "queue", "remix", "settings"),
+        *("style", "styles", "upscale"),
     ]
     menus = [command["name"] for command in commands if command["type"] != 1]
     assert set(menus) == {

@@ -53,6 +53,11 @@ FAST = Pace(
     channel_edits=1000,
     channel_period=1.0,
 )
+ONE_PICTURE = [  # the buttons below it
+    *("Vary (Subtle)", "Vary (Strong)", "Remix", "Reroll", "Upscale"),
+    *("Zoom 1.5x", "Zoom 2x", "More"),
+    *("Info", "Star", "Send to DM", "Delete"),
+]
 HASTY = Patience(first=0.01, longest=0.05)
 
 

@@ -14,7 +14,7 @@ from simcord.enums import OptionType
 from cogs import _answer
 from engine.types import SecondPass
 from tests.cogs.acts import Recorder, forge, start
-from tests.cogs.conftest import World, labels, settings_for, world_of
+from tests.cogs.conftest import ONE_PICTURE, World, labels, settings_for, world_of
 
 
 async def only_request(world: World) -> Any:
@@ -31,7 +31,7 @@ async def test_imagine_answers_with_a_status_line_and_delivers_the_picture(world
     assert result.content.startswith(f"**a red circle** — <@{world.ann.id}> · seed 7 · ")
     assert result.content.endswith("\N{NO-BREAK SPACE}s · 1 of 50 today")
     assert [user.id for user in result.mentions] == [world.ann.id]
-    assert labels(result) == ["Reroll", "Info", "Star", "Send to DM", "Delete"]
+    assert labels(result) == ONE_PICTURE
     (picture,) = result.attachments
     assert picture.description == "a red circle"
     assert picture.filename.endswith(".png")

@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.types import Progress
 from engine.worker.prompt_syntax import MAX_WEIGHT
 from tests.cogs.acts import forge
-from tests.cogs.conftest import World, labels, settings_for, world_of
+from tests.cogs.conftest import ONE_PICTURE, World, labels, settings_for, world_of
 
 
 async def test_history_lists_own_pictures_newest_first_with_links(world: World) -> None:
@@ -71,7 +71,7 @@ async def test_history_show_has_picture_parameters_and_buttons(world: World) -> 
     assert answer.ephemeral
     assert answer.response is not None
     assert answer.response.attachments[0].is_spoiler()
-    assert labels(answer.response) == ["Reroll", "Info", "Star", "Send to DM", "Delete"]
+    assert labels(answer.response) == ONE_PICTURE
     assert "seed:9" in (answer.response.embeds[0].description or "")
     assert await world.ben.autocomplete(world.channel, "history show", "picture", "") == []
 

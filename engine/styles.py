@@ -230,7 +230,8 @@ class Styles:
         if not style.enabled:
             return f'The style "{style.name}" is switched off here. Choose another one.'
         info = self._info()
-        if info is not None and style.family != info.family:
+        # Of a file that the operator named on the command line nobody knows it: the engine will see.
+        if info is not None and style.family not in ("", info.family):
             made_for = FAMILIES.get(style.family, style.family)
             loaded = FAMILIES.get(info.family, info.family)
             return (
@@ -260,7 +261,9 @@ class Styles:
         info = self._info()
         family = "" if info is None else info.family
         if self._by_key_of != family:
-            usable = [one for one in self._known.values() if self.reason(one) is None]
+            usable = [
+                one for one in self._known.values() if one.family and self.reason(one) is None
+            ]
             usable.sort(key=lambda one: one.name.casefold())
             self._by_key = {key_of(one.name): one for one in usable}
             self._by_pair = defaultdict(list)

@@ -170,4 +170,10 @@ def train_diffusion(
         model.train()
         sheet.save(worker.work / f"samples-{samples:07}.png")
 
-    train(worker, plan, State(model, worker.work / "diffusion.safetensors"), loss_of, show)
+    train(
+        worker,
+        plan,
+        State(model, worker.work / "diffusion.safetensors", has_muon=True),
+        loss_of,
+        show,
+    )

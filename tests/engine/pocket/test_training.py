@@ -57,12 +57,12 @@ def test_autoencoder_is_normalised_after_training(tmp_path: Path) -> None:
     assert (latents.std(dim=(0, 2, 3)) - 1).abs().max() < 0.5
 
 
-def _fit(work: Path, samples: int) -> State:
+def _fit(work: Path, samples: int, *, has_muon: bool = False) -> State:
     """Fits a line; every batch depends on the step alone, as in the real stages."""
     torch.manual_seed(0)
     model = torch.nn.Linear(2, 1)
     worker = Worker(0, 1, work, torch.device("cpu"), 7)
-    state = State(model, work / "line.safetensors")
+    state = State(model, work / "line.safetensors", has_muon=has_muon)
 
     def loss_of(step: int, samples: int) -> tuple[torch.Tensor, int]:
         x = torch.randn((16, 2), generator=worker.generator("line", step))
@@ -72,10 +72,13 @@ def _fit(work: Path, samples: int) -> State:
     return state
 
 
-def test_resumed_training_ends_where_uninterrupted_training_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_muon", [False, True])
+def test_resumed_training_ends_where_uninterrupted_training_does(
+    tmp_path: Path, has_muon: bool
+) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
-    whole = _fit(tmp_path / "whole", 1600)
+    whole = _fit(tmp_path / "whole", 1600, has_muon=has_muon)
     worker = Worker(0, 1, tmp_path / "parts", torch.device("cpu"), 7)
 
     class StoppedError(Exception):
@@ -83,7 +86,7 @@ def test_resumed_training_ends_where_uninterrupted_training_does(tmp_path: Path)
 
     torch.manual_seed(0)
     model = torch.nn.Linear(2, 1)
-    state = State(model, tmp_path / "parts" / "line.safetensors")
+    state = State(model, tmp_path / "parts" / "line.safetensors", has_muon=has_muon)
 
     def loss_of(step: int, samples: int) -> tuple[torch.Tensor, int]:
         if step == 55:
@@ -93,10 +96,19 @@ def test_resumed_training_ends_where_uninterrupted_training_does(tmp_path: Path)
 
     with pytest.raises(StoppedError):
         train(worker, Plan("line", 1600, 16, 0.05, checkpoint_every=160), state, loss_of)
-    resumed = _fit(tmp_path / "parts", 1600)
+    resumed = _fit(tmp_path / "parts", 1600, has_muon=has_muon)
     assert resumed.samples == whole.samples == 1600
     for a, b in zip(whole.ema, resumed.ema, strict=True):
         assert torch.equal(a, b)
+
+
+def test_another_optimiser_takes_up_a_checkpoint(tmp_path: Path) -> None:
+    first = _fit(tmp_path, 160)
+    again = _fit(tmp_path, 1600, has_muon=True)
+    assert again.samples == 1600
+    target = torch.ones(1, 2)
+    before, after = ((s.ema[0] - target).abs().max() for s in (first, again))
+    assert after < before
 
 
 def test_second_run_on_the_same_checkpoint_is_refused(tmp_path: Path) -> None:

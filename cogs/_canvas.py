@@ -91,8 +91,8 @@ def drawn_mask(png: bytes, size: tuple[int, int], *, invert: bool = False) -> by
 def _around(picture: Any, size: tuple[int, int], offset: tuple[int, int]) -> Canvas:
     """Returns a canvas with the picture at `offset`; what leaves the canvas is lost.
 
-    The rest is filled with the blurred mirror image of the picture, a guess that begins with its
-    colours. The soft border lies inside the picture, where both the old and the new are known.
+    The rest is filled with the blurred colours of its edges: a mirror image would bring its objects
+    back, cut in half. The soft border lies inside the picture, where both old and new are known.
     """
     import numpy as np
     from PIL import Image, ImageFilter
@@ -105,8 +105,8 @@ def _around(picture: Any, size: tuple[int, int], offset: tuple[int, int]) -> Can
     x, y = offset
     visible = picture.crop((left - x, top - y, right - x, bottom - y))
     margins = (top, size[1] - bottom), (left, size[0] - right)
-    mirrored = Image.fromarray(np.pad(np.asarray(visible), (*margins, (0, 0)), mode="symmetric"))
-    canvas = mirrored.filter(ImageFilter.GaussianBlur(min(size) / _BLUR_SHARE))
+    extended = Image.fromarray(np.pad(np.asarray(visible), (*margins, (0, 0)), mode="edge"))
+    canvas = extended.filter(ImageFilter.GaussianBlur(min(size) / _BLUR_SHARE))
     canvas.paste(visible, (left, top))
 
     border = max(min(size) // _BORDER_SHARE, 1)

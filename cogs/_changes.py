@@ -22,7 +22,9 @@ DELETED = "This picture was deleted."
 SAME_AGAIN = "An upscaled picture comes out the same again. Use Vary or Remix for another one."
 
 SUBTLE, MEDIUM, STRONG = 0.35, 0.55, 0.75  # how far a picture is changed
-OUTPAINT_STRENGTH = 0.95  # a trace of the first guess stays: its colours, not its shapes
+# Enough to draw on the first guess. Nearer to 1 a model follows the words and draws the prompt's
+# subject a second time beside the first one, cut off at the border.
+OUTPAINT_STRENGTH = 0.65
 CREATIVE_STRENGTH = 0.3
 
 _PANS = {

@@ -74,6 +74,9 @@ class AdapterStore(Protocol):
     async def set_gone(self, sha256: str) -> None:
         """Notes that its file is gone."""
 
+    async def drop_unused(self) -> int:
+        """Removes copies that nobody needs any more."""
+
     async def set_preview(self, sha256: str, png: bytes | None) -> None:
         """Stores its preview."""
 
@@ -130,6 +133,7 @@ class Styles:
         while True:
             try:
                 await self.rescan()
+                await self._store.drop_unused()
             except Exception:  # a full disk must not end the bot
                 log.exception("The folders of styles could not be looked at")
             await asyncio.sleep(RESCAN_S)

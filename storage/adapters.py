@@ -148,6 +148,25 @@ class AdapterTable:
         async with self._db.transaction() as tx:
             await tx.rows("UPDATE adapters SET gone = 1 WHERE sha256 = ?", (sha256,))
 
+    async def drop_unused(self) -> int:
+        """Removes our copies of what is gone, but those that an accepted job still needs.
+
+        Returns how many; the rows stay, so that history knows the names.
+        """
+        rows = await self._db.rows(
+            "SELECT sha256 FROM adapters WHERE gone"
+            " AND NOT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_waiting"
+            " WHERE state IN ('queued', 'running') AND instr(request, sha256))"
+            " AND NOT EXISTS (SELECT 1 FROM arrivals WHERE instr(submission, sha256))"
+        )
+        removed = 0
+        for row in rows:
+            file = self._file(row["sha256"])
+            if await asyncio.to_thread(file.exists):
+                await asyncio.to_thread(file.unlink, missing_ok=True)
+                removed += 1
+        return removed
+
     async def set_preview(self, sha256: str, png: bytes | None) -> None:
         """Stores a small picture of what the LoRA does; None removes it."""
         async with self._db.transaction() as tx:

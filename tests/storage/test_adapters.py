@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from engine.errors import InvalidRequestError, UnknownAdapterError
-from engine.types import InstalledAdapter
+from engine.types import AdapterWeight, InstalledAdapter, JobState, Limits
 from storage.adapters import AdapterTable
 from storage.pictures import sha256_of
-from tests.storage.samples import HandClock, Store
+from tests.storage.samples import HandClock, Store, a_request, a_submission
 
 
 @pytest.fixture
@@ -123,6 +123,23 @@ async def test_what_is_gone_keeps_its_name_and_leaves_it_to_another(
     assert len(files(store)) == 2  # a job that was accepted with it can still be made
     back = await table.add(a_file(tmp_path), "neon again", family="sd15", stamp="3:3")
     assert (back.sha256, back.name, back.is_gone) == (old.sha256, "neon again", False)
+
+
+async def test_copies_of_what_is_gone_stay_while_a_job_needs_them(
+    store: Store, table: AdapterTable, tmp_path: Path
+) -> None:
+    kept = await table.add(a_file(tmp_path, b"kept"), "kept", family="sd15")
+    needed = await table.add(a_file(tmp_path, b"needed"), "needed", family="sd15")
+    unused = await table.add(a_file(tmp_path, b"unused"), "unused", family="sd15")
+    asked = a_submission(request=a_request(adapters=(AdapterWeight(needed.sha256),)))
+    job, _ = await store.jobs.add(asked, cost=1.0, limits=Limits(waiting=5, queue=5))
+    for one in (needed, unused):
+        await table.set_gone(one.sha256)
+    assert await table.drop_unused() == 1
+    assert files(store) == {f"{one.sha256}.safetensors" for one in (kept, needed)}
+    await store.jobs.end(job.id, JobState.CANCELLED)
+    assert await table.drop_unused() == 1
+    assert files(store) == {f"{kept.sha256}.safetensors"}
 
 
 async def test_a_file_that_changes_while_it_is_read_is_not_taken(

@@ -91,6 +91,36 @@ async def test_a_sheet_outlives_a_restart(world: World) -> None:
     assert {one.state for one in await jobs(world)} == {JobState.RENDERED}
 
 
+async def test_a_private_sheet_is_seen_by_its_owner_alone(world: World) -> None:
+    await put(world, "neon", "sepia")
+    answer = await attempt(world, styles="neon, sepia", private=True)
+    assert answer.ephemeral
+
+    def seen() -> bool:
+        return answer.response is not None and "the same seed" in str(answer.response.content)
+
+    await world.until(seen, "the sheet in place of the status line")
+    assert answer.response is not None
+    assert len(answer.response.attachments) == 1
+    assert world.messages() == []
+
+
+async def test_a_sheet_is_sent_once_when_the_answer_to_it_is_lost(world: World) -> None:
+    await put(world, "neon", "sepia")
+    world.env.inject_error("POST", "/channels/*/messages", status=502, times=2)
+    await attempt(world, styles="neon, sepia")
+    await sheet_of(world)
+    nonces = {
+        str(request.json.get("nonce"))
+        for request in world.env.http_requests
+        if request.method == "POST"
+        and request.path.endswith("/messages")
+        and isinstance(request.json, dict)
+    }
+    first = (await jobs(world))[0]
+    assert nonces == {f"{first.id}:r"}
+
+
 async def test_cancel_ends_all_of_it_and_gives_the_cost_back(world: World) -> None:
     await put(world, "neon", "sepia")
     await attempt(world, prompt="a cat engine:hold", styles="neon, sepia")

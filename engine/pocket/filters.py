@@ -130,17 +130,12 @@ def pencil(image: Image.Image) -> Image.Image:
 
 
 def comic(image: Image.Image) -> Image.Image:
-    """Thick black outlines around strong colours, rays in a plain background."""
+    """Thick black outlines around strong colours, lit from the middle."""
     pixels = pixels_of(image)
     grey = pixels.mean(-1, keepdims=True)
     strong = np.clip(grey + (pixels - grey) * 1.25, 0, 255)
-    height, width = grey.shape[:2]
-    y, x = np.mgrid[:height, :width]
-    ray = np.sin(np.arctan2(y - height / 2, x - width / 2) * 10) > 0
-    behind = (blurred(ray.astype(np.float32), 0.7) * (1 - lit(pixels)))[..., None]
-    toned = np.where(grey > 128, strong * 0.78, strong + (255 - strong) * 0.22)
-    strong = strong * (1 - behind) + toned * behind
-    line = outlines(pixels, 5)[..., None]
+    strong = strong * vignette(grey.shape[:2], 0.45)[..., None]
+    line = outlines(pixels, 7)[..., None]
     return image_of(strong * (1 - line) + 8 * line)
 
 
@@ -159,7 +154,7 @@ STYLES: dict[str, Style] = {
         Style("sepia", "sepia", "a faded brown photograph", sepia, False),
         Style("noir", "noir", "hard black and white with dark corners", noir, False),
         Style("pencil", "pencil", "grey strokes and hatching on paper", pencil, False),
-        Style("comic", "comic", "thick black outlines and rays", comic, True),
+        Style("comic", "comic", "thick black outlines around strong colours", comic, True),
         Style("blueprint", "blueprint", "white lines on blue", blueprint, False),
     )
 }

@@ -37,7 +37,7 @@ from engine.pocket.scores.studio import load
 ARCHITECTURE, BASE_VERSION = "easel-pocket-v1", "easel_pocket_v1"
 """The base model in the words of a LoRA's metadata."""
 
-SAMPLES = 14_000
+SAMPLES = 16_000
 PICTURES = 3_000  # each is seen some five times, with other captions and noise
 BATCH = 16
 RANK = 8

@@ -1,3 +1,5 @@
+"""Skeletons are drawn as OpenPose draws them: points, colours and widths."""
+
 from __future__ import annotations
 
 import colorsys

@@ -135,7 +135,7 @@ def comic(image: Image.Image) -> Image.Image:
     grey = pixels.mean(-1, keepdims=True)
     strong = np.clip(grey + (pixels - grey) * 1.25, 0, 255)
     strong = strong * vignette(grey.shape[:2], 0.45)[..., None]
-    line = outlines(pixels, 7)[..., None]
+    line = outlines(pixels, 5)[..., None]
     return image_of(strong * (1 - line) + 8 * line)
 
 

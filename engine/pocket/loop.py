@@ -124,14 +124,10 @@ class State:
             optimizer.step()
 
     def _moments(self) -> dict[str, dict[str, torch.Tensor]]:
-        """The optimisers' state by parameter and key; empty before the first step."""
+        """The optimisers' state by parameter and key; nothing of a parameter that was never updated."""
+        known = {id(p): moments for o in self.optimizers for p, moments in o.state.items()}
         return {
-            name: next(
-                o.state[q]
-                for o in self.optimizers
-                for q in (self._matrices.get(name, p),)
-                if q in o.state
-            )
+            name: known.get(id(self._matrices.get(name, p)), {})
             for name, p in zip(self.names, self.parameters, strict=True)
         }
 

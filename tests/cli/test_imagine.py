@@ -142,5 +142,5 @@ def test_demo_leaves_a_page_with_its_pictures(tmp_path: Path) -> None:
     assert "a red circle on a blue background" in page
     assert (tmp_path / "demo" / "conversation.json").stat().st_size > 1000
     pictures = list((tmp_path / "demo").rglob("*.png"))
-    assert len(pictures) == 4
+    assert len(pictures) == 6
     assert all(path.name in page for path in pictures)

@@ -59,7 +59,7 @@ async def test_closed_dms_are_said(world: World) -> None:
 
 async def test_private_result_is_published_once_by_its_owner_after_a_restart(world: World) -> None:
     private = await made_in_private(world)
-    assert labels(private) == ["Reroll", "Info", "Star", "Send to DM", "Publish", "Delete"]
+    assert "Publish" in labels(private)
     assert world.messages() == []
     await world.stop()
     await world.start()
@@ -68,7 +68,7 @@ async def test_private_result_is_published_once_by_its_owner_after_a_restart(wor
     assert said(answer).endswith(str(public.id))
     assert f"<@{world.ann.id}>" in public.content
     assert "a secret" in public.content
-    assert labels(public) == ["Reroll", "Info", "Star", "Send to DM", "Delete"]
+    assert labels(public) == [label for label in labels(private) if label != "Publish"]
     assert "public already" in said(await world.ann.click(private, label="Publish"))
     assert len(world.messages()) == 1
     await world.ann.click(public, label="Delete")

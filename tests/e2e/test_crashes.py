@@ -30,7 +30,7 @@ def prompts_delivered(bot: BotProcess) -> Counter[str]:
 
 def engine_of(bot: BotProcess) -> psutil.Process:
     children = psutil.Process(bot.pid).children()  # beside it: those that read untrusted files
-    [engine] = [child for child in children if "engine.worker" in child.cmdline()]
+    [engine] = [child for child in children if "engine.intake.child" not in child.cmdline()]
     return engine
 
 

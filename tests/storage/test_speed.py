@@ -13,7 +13,7 @@ from tests.storage.samples import HandClock, Store, a_request, a_result, a_submi
 ALLOWED_SCANS = re.compile(
     r"SCAN (jobs USING (COVERING )?INDEX (jobs_waiting|jobs_undelivered)"
     r"|wanted VIRTUAL TABLE|json_each VIRTUAL TABLE|chain|CONSTANT ROW|SUBQUERY|\(subquery"
-    r"|generation_words VIRTUAL TABLE INDEX \d+:.*M|people USING (COVERING )?INDEX people_defaults"
+    r"|main\.generation_words_config|generation_words VIRTUAL TABLE INDEX \d+:.*M|people USING (COVERING )?INDEX people_defaults"
     r"|erasures|messages_to_delete|pragma_)"
 )
 

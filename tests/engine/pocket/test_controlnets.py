@@ -50,8 +50,6 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     export.save_part(build_vae(TINY), folder / export.VAE)
     model = export.build_diffusion(TINY, tokenizer_of(folder))
     state = State(model, folder / export.DIFFUSION)
-    for p in state.parameters:
-        state.optimizer.state[p] = {"exp_avg": torch.zeros(1), "exp_avg_sq": torch.zeros(1)}
     state.save()
     for category in CATEGORIES:
         for rank in range(2):

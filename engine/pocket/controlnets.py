@@ -30,13 +30,12 @@ from torch.nn import functional
 from engine.pocket import export
 from engine.pocket.captions import canonical_caption, caption
 from engine.pocket.data import scene_of
-from engine.pocket.diffusion import SHORT_TOKENS, noisy_batch
+from engine.pocket.diffusion import length_at, noise_and_times, noisy_batch, tokens_of
 from engine.pocket.hints import MIXES, hint_of
 from engine.pocket.loop import Plan, State, Worker, train
 from engine.pocket.parts import Sizes
 from engine.pocket.processes import run_processes
 from engine.pocket.scenes import SIZE, sample_scene
-from engine.pocket.tokenizer import MAX_TOKENS
 
 HINT_CHANNELS = (8, 16, 32, 48)
 HINT_STD = 0.05
@@ -133,14 +132,8 @@ def train_controlnet(worker: Worker, plan: Plan, kind: str, sizes: Sizes) -> Non
     def loss_of(step: int, samples: int) -> tuple[torch.Tensor, int]:
         rng = Random(f"{worker.seed}/{plan.stage}/{step}/{worker.rank}")
         captions, x_0, hints = examples.draw(rng, plan.batch)
-        length = MAX_TOKENS if step % 4 == 0 else SHORT_TOKENS
-        tokens = tokenizer(
-            captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).input_ids.to(worker.device)
-        generator = worker.generator(plan.stage, step)
-        noise = torch.randn(x_0.shape, generator=generator)
-        spread = torch.rand(plan.batch, generator=generator)  # stratified: one t in each slice
-        share = ((torch.arange(plan.batch) + spread) / plan.batch).pow(NOISY)
+        tokens = tokens_of(tokenizer, captions, length_at(step)).to(worker.device)
+        noise, share = noise_and_times(x_0, NOISY, worker.generator(plan.stage, step))
         unchanged = torch.zeros_like(x_0)
         batch = noisy_batch(x_0, unchanged, noise, share, torch.zeros(plan.batch), alpha_bar)
         x_t, t, v = (each.to(worker.device) for each in batch)

@@ -31,9 +31,11 @@ CURRICULUM = (
     Phase(200_000, (0.70, 0.18, 0.03, 0.05, 0.04), clear=0.8, noisy=0.6),
     Phase(290_000, (0.50, 0.20, 0.06, 0.14, 0.10), clear=0.25, noisy=0.7),
     Phase(364_000, (0.40, 0.18, 0.09, 0.17, 0.16), clear=0.0, noisy=0.8),
-    Phase(1 << 62, (0.24, 0.18, 0.07, 0.23, 0.28), clear=0.0, noisy=0.85),
+    Phase(890_000, (0.24, 0.18, 0.07, 0.23, 0.28), clear=0.0, noisy=0.85),
+    Phase(1 << 62, (0.22, 0.19, 0.05, 0.38, 0.16), clear=0.0, noisy=0.85),
 )
-"""Single clear objects before a plain background first: colours, then shapes; then everything."""
+"""Single clear objects before a plain background first: colours, then shapes; then everything; people are the
+first to be good and two objects the last, so those have the most of the end."""
 
 
 def phase_at(samples: int) -> Phase:

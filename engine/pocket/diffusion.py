@@ -8,6 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor
 from torch.nn import functional
+from transformers import CLIPTokenizer
 
 from engine.pocket import export
 from engine.pocket.captions import caption, forgetful_caption, junk
@@ -125,6 +126,31 @@ def noisy_batch(
     return alpha * x_0 + sigma * noise, t, alpha * noise - sigma * x_0
 
 
+def noise_and_times(
+    x_0: torch.Tensor, exponent: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gaussian noise for latents (B, 4, h, w), and how noisy each is to be, 0 to 1, (B,).
+
+    The times are stratified, one in each slice, and an exponent below 1 makes more of them noisy.
+    """
+    noise = torch.randn(x_0.shape, generator=generator)
+    spread = torch.rand(len(x_0), generator=generator)
+    return noise, ((torch.arange(len(x_0)) + spread) / len(x_0)).pow(exponent)
+
+
+def length_at(step: int) -> int:
+    """How many tokens a step pads its captions to: each fourth step sees the whole padding."""
+    return MAX_TOKENS if step % 4 == 0 else SHORT_TOKENS
+
+
+def tokens_of(tokenizer: CLIPTokenizer, captions: list[str], length: int) -> torch.Tensor:
+    """Token ids (B, length) of the captions, padded or cut."""
+    ids: torch.Tensor = tokenizer(
+        captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    ).input_ids
+    return ids
+
+
 def train_diffusion(
     worker: Worker, plan: Plan, sizes: Sizes, latents: Latents, other: Latents
 ) -> None:
@@ -141,14 +167,9 @@ def train_diffusion(
         rng = Random(f"{worker.seed}/unet/{step}/{worker.rank}")
         phase = phase_at(samples)
         captions, x_0, change = examples.draw(rng, phase, plan.batch)
-        length = MAX_TOKENS if step % 4 == 0 else SHORT_TOKENS
-        tokens = tokenizer(
-            captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).input_ids.to(worker.device)
+        tokens = tokens_of(tokenizer, captions, length_at(step)).to(worker.device)
         generator = worker.generator(plan.stage, step)
-        noise = torch.randn(x_0.shape, generator=generator)
-        spread = torch.rand(plan.batch, generator=generator)  # stratified: one t in each slice
-        share = ((torch.arange(plan.batch) + spread) / plan.batch).pow(phase.noisy)
+        noise, share = noise_and_times(x_0, phase.noisy, generator)
         low, high = REMIX_STARTS
         starts = low + (high - low) * torch.rand(plan.batch, generator=generator)
         batch = noisy_batch(x_0, change, noise, share, starts, alpha_bar)
@@ -173,7 +194,13 @@ def train_diffusion(
     train(
         worker,
         plan,
-        State(model, worker.work / "diffusion.safetensors", has_muon=True),
+        State(
+            model,
+            worker.work / "diffusion.safetensors",
+            has_muon=True,
+            rank=worker.rank,
+            world=worker.world,
+        ),
         loss_of,
         show,
     )

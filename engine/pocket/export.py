@@ -31,7 +31,7 @@ START = "start"  # folder of a finished model that a training begins with
 SETTINGS: dict[str, str | int | float] = {
     "name": "pocket",
     "default_steps": 20,
-    "default_guidance_scale": 4.0,
+    "default_guidance_scale": 5.5,
     "native_size": 128,
     "size_multiple": 32,
     "default_sampler": "dpmpp_2m",

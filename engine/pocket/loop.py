@@ -77,20 +77,33 @@ def claimed(checkpoint: Path) -> Iterator[None]:
 class State:
     """Weights, their running average and the optimisers' moments, kept in one safetensors file."""
 
-    def __init__(self, module: torch.nn.Module, path: Path, *, has_muon: bool = False) -> None:
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        path: Path,
+        *,
+        has_muon: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         """Takes every parameter of the module.
 
         Args:
             module: What is trained.
             path: Its checkpoint.
             has_muon: Train matrices and convolutions by Muon (Jordan et al. 2024), the rest by AdamW. It asks
-                for about 0.18 s a step on one core, and so for batches that take longer than that.
+                for about 0.15 s a step on one core, shared by the processes, and so for batches that take
+                longer than that.
+            rank: The number of this process.
+            world: How many train together.
         """
         self.module, self.path = module, path
         self.samples, self.step = 0, 0
         self.names = [name for name, _ in module.named_parameters()]
         self.parameters = list(module.parameters())
         self.ema = [p.detach().clone() for p in self.parameters]
+        self._rank, self._world = rank, world
+        self._momentum: dict[str, torch.Tensor] = {}  # of all processes, see `collect`
         # Muon takes matrices only: a convolution is one of (out, in x height x width), in the same memory
         self._matrices = {
             name: torch.nn.Parameter(p.data.view(len(p), -1))
@@ -103,10 +116,12 @@ class State:
         self.optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
         ]
-        if self._matrices:
+        self._owners = shared_out(self._matrices, world)
+        own = [p for name, p in self._matrices.items() if self._owners[name] == rank]
+        if own:
             self.optimizers.append(
                 torch.optim.Muon(
-                    list(self._matrices.values()),
+                    own,
                     lr=0.0,
                     weight_decay=0.01,
                     adjust_lr_fn="match_rms_adamw",  # so that one learning rate fits both
@@ -114,7 +129,7 @@ class State:
             )
 
     def update(self, learning_rate: float) -> None:
-        """One step of the optimisers on the gradients that are there."""
+        """One step of the optimisers on the gradients that are there, the same in all processes."""
         for name, p in zip(self.names, self.parameters, strict=True):
             if name in self._matrices and p.grad is not None:
                 self._matrices[name].grad = p.grad.view(len(p), -1)
@@ -122,9 +137,31 @@ class State:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
             optimizer.step()
+        self._from_owners({name: matrix.data for name, matrix in self._matrices.items()})
+
+    def _from_owners(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Overwrites each matrix's tensor by the one of the process that owns the matrix."""
+        if self._world == 1:
+            return
+        for owner in range(self._world):
+            owned = [t for name, t in tensors.items() if self._owners[name] == owner]
+            flat = torch.cat([t.reshape(-1) for t in owned])
+            dist.broadcast(flat, owner)
+            for tensor, fresh in zip(owned, flat.split([t.numel() for t in owned]), strict=True):
+                tensor.copy_(fresh.view_as(tensor))
+
+    def collect(self) -> None:
+        """Brings the moments that other processes keep to this one; all of them must call it before a `save`."""
+        if self._world > 1 and self._matrices and self.step:
+            moments = self._moments()
+            self._momentum = {
+                name: moments[name].get("momentum_buffer", torch.zeros_like(matrix))
+                for name, matrix in self._matrices.items()
+            }
+            self._from_owners(self._momentum)
 
     def _moments(self) -> dict[str, dict[str, torch.Tensor]]:
-        """The optimisers' state by parameter and key; nothing of a parameter that was never updated."""
+        """This process's optimisers' state by parameter and key; nothing of a parameter never updated here."""
         known = {id(p): moments for o in self.optimizers for p, moments in o.state.items()}
         return {
             name: known.get(id(self._matrices.get(name, p)), {})
@@ -149,13 +186,18 @@ class State:
                 moments = {key: file.get_tensor(f"{key}.{name}").to(p.device) for key in keys}
                 if matrix is None:
                     moments["step"] = torch.tensor(float(self.step), device=p.device)
-                self.optimizers[matrix is not None].state[p if matrix is None else matrix] = moments
+                if matrix is None:
+                    self.optimizers[0].state[p] = moments
+                elif self._owners[name] == self._rank:
+                    self.optimizers[1].state[matrix] = moments
         return True
 
     def save(self) -> None:
         """Writes the checkpoint; a kill at any point leaves the old one or the new one."""
         tensors = {}
         moments = self._moments()
+        for name, momentum in self._momentum.items():
+            moments[name] = {"momentum_buffer": momentum}
         for name, p, ema in zip(self.names, self.parameters, self.ema, strict=True):
             tensors[f"model.{name}"], tensors[f"ema.{name}"] = p.detach().contiguous(), ema
             for key, value in moments[name].items():
@@ -179,6 +221,20 @@ class State:
             weights = p.detach().clone()
             p.copy_(ema)
             ema.copy_(weights)
+
+
+def shared_out(matrices: dict[str, torch.nn.Parameter], world: int) -> dict[str, int]:
+    """Which process updates which matrix, so that all have about the same work.
+
+    An orthogonalisation costs as much as the longer side times the square of the shorter.
+    """
+    costs = {name: max(m.shape) * min(m.shape) ** 2 for name, m in matrices.items()}
+    loads = [0] * world
+    owners = {}
+    for name in sorted(costs, key=costs.__getitem__, reverse=True):
+        owners[name] = loads.index(min(loads))
+        loads[owners[name]] += costs[name]
+    return owners
 
 
 def learning_rate(plan: Plan, step: int, samples: int) -> float:
@@ -259,12 +315,14 @@ def _train(
                 f"{plan.stage}: {state.samples:,} of {plan.samples:,}, loss {mean:.4f}, {speed:.0f}/s"
             )
         done = state.samples >= plan.samples
-        if worker.rank == 0 and (done or state.samples - last_save >= plan.checkpoint_every):
+        if done or state.samples - last_save >= plan.checkpoint_every:
             last_save = state.samples
-            state.save()
-            if on_checkpoint:
-                state.swap_average()
-                on_checkpoint(state.samples)
-                state.swap_average()
+            state.collect()
+            if worker.rank == 0:
+                state.save()
+                if on_checkpoint:
+                    state.swap_average()
+                    on_checkpoint(state.samples)
+                    state.swap_average()
     if worker.world > 1:
         dist.barrier()

@@ -27,7 +27,13 @@ from engine.pocket import MODEL_DIR
 from engine.pocket.autoencoder import to_tensor
 from engine.pocket.captions import caption, forgetful_caption
 from engine.pocket.data import CATEGORIES, scene_of
-from engine.pocket.diffusion import EMPTY_CAPTIONS, FORGETFUL_CAPTIONS, noisy_batch
+from engine.pocket.diffusion import (
+    EMPTY_CAPTIONS,
+    FORGETFUL_CAPTIONS,
+    noise_and_times,
+    noisy_batch,
+    tokens_of,
+)
 from engine.pocket.export import contact_sheet
 from engine.pocket.filters import STYLES, Style
 from engine.pocket.loop import Plan, State, Worker, train
@@ -127,14 +133,9 @@ def train_style(pipe: StableDiffusionPipeline, lesson: Lesson, work: Path) -> No
         rng = Random(f"{lesson.seed}/{name}/{step}")
         places = [rng.randrange(len(scenes)) for _ in range(BATCH)]
         captions = [styled_caption(scenes[place], lesson.style, rng) for place in places]
-        tokens = pipe.tokenizer(
-            captions, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt"
-        ).input_ids
-        generator = worker.generator(name, step)
+        tokens = tokens_of(pipe.tokenizer, captions, TOKENS)
         x_0 = latents[places]
-        noise = torch.randn(x_0.shape, generator=generator)
-        spread = torch.rand(BATCH, generator=generator)  # stratified: one t in each slice
-        share = ((torch.arange(BATCH) + spread) / BATCH).pow(NOISY)
+        noise, share = noise_and_times(x_0, NOISY, worker.generator(name, step))
         unchanged = torch.zeros_like(x_0)  # no remixes here
         x_t, t, v = noisy_batch(x_0, unchanged, noise, share, torch.ones(BATCH), alpha_bar)
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -65,7 +65,8 @@ def run(rank: int, options: Options) -> None:
     encode_latents(worker, vae, options.counts)
     latents = load_latents(worker, options.counts)
     other = load_latents(worker, options.counts, recoloured=True)
-    plan = Plan("unet", options.samples, options.batch, 1e-3, checkpoint_every=20_000)
+    rate = 1e-3 * (options.batch / 32) ** 0.5
+    plan = Plan("unet", options.samples, options.batch, rate, checkpoint_every=20_000)
     train_diffusion(worker, plan, options.sizes, latents, other)
     plan = Plan("decoder", options.decoder_samples, 4, 1e-3, checkpoint_every=8_000)
     train_decoder(worker, vae, plan, latents)
@@ -88,10 +89,10 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder of checkpoints and latents"
     )
     parser.add_argument("--out", type=Path, help="folder for the finished model (default: none)")
-    parser.add_argument("--samples", type=int, default=1_200_000, help="for the U-Net")
+    parser.add_argument("--samples", type=int, default=1_300_000, help="for the U-Net")
     parser.add_argument("--decoder-samples", type=int, default=10_000, help="pictures")
     parser.add_argument("--vae-samples", type=int, default=44_000, help="crops for the autoencoder")
-    parser.add_argument("--batch", type=int, default=32, help="of one process")
+    parser.add_argument("--batch", type=int, default=64, help="of one process")
     parser.add_argument("--processes", type=int, default=2, help="one thread each")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=2026)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -197,3 +197,15 @@ def through_autoencoder(
         decoded = vae.decode(latents).sample.clamp(-1, 1).add(1).mul(127.5).round().byte()
         back += [Image.fromarray(each) for each in decoded.permute(0, 2, 3, 1).numpy()]
     return back
+
+
+def renderer_pictures(
+    model: Path, scenes: Sequence[Scene]
+) -> Iterator[tuple[str, list[Image.Image]]]:
+    """What a judge is judged by: pictures of these scenes that are right, and where they come from.
+
+    They have another decor than the scenes' own, so that nothing is recognised by its very pixels.
+    """
+    pictures = [render(replace(scene, decor=scene.decor + 1)).image for scene in scenes]
+    yield "renderer", pictures
+    yield "autoencoder", through_autoencoder(model, pictures)

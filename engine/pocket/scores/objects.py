@@ -24,8 +24,8 @@ from PIL import Image
 from engine.pocket.captions import caption
 from engine.pocket.objects import KINDS, SHAPES, THINGS
 from engine.pocket.reading import halves, read
-from engine.pocket.scenes import SETTINGS, Scene, render, sample_scene
-from engine.pocket.scores.examples import crop_of, through_autoencoder
+from engine.pocket.scenes import SETTINGS, Scene, sample_scene
+from engine.pocket.scores.examples import crop_of, renderer_pictures
 from engine.pocket.scores.recogniser import Seen, recognise
 from engine.pocket.scores.sheet import save_sheet
 from engine.pocket.scores.studio import Order, Studio
@@ -226,11 +226,9 @@ def evaluate(studio: Studio, category: str, count: int, sheet: Path | None = Non
 def judge_scores(count: int, model: Path) -> Iterator[JudgeScore]:
     """How often the judges are right about the renderer's own pictures, before and after the autoencoder."""
     for category in CATEGORIES:
-        scenes = [replace(s, decor=s.decor + 1) for s in held_out_scenes(category, count)]
-        pictures = [render(scene).image for scene in scenes]
-        ways = (("renderer", pictures), ("autoencoder", through_autoencoder(model, pictures)))
-        for source, shown in ways:
-            figures, _ = score(category, scenes, shown, 0.0)
+        scenes = held_out_scenes(category, count)
+        for source, pictures in renderer_pictures(model, scenes):
+            figures, _ = score(category, scenes, pictures, 0.0)
             yield JudgeScore(
                 category,
                 source,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -29,8 +29,8 @@ from engine.pocket.reading import (
     largest_area,
     nearest_colours,
 )
-from engine.pocket.scenes import SETTINGS, Scene, render, sample_scene
-from engine.pocket.scores.examples import through_autoencoder
+from engine.pocket.scenes import SETTINGS, Scene, sample_scene
+from engine.pocket.scores.examples import renderer_pictures
 from engine.pocket.scores.objects import JudgeScore
 from engine.pocket.scores.recogniser import Seen, recognise
 from engine.pocket.scores.sheet import save_sheet
@@ -217,11 +217,9 @@ def evaluate(studio: Studio, category: str, count: int, sheet: Path | None = Non
 def judge_scores(count: int, model: Path) -> Iterator[JudgeScore]:
     """How often clothes and persons are read rightly from the renderer's pictures, before and after the autoencoder."""
     for category in CATEGORIES:
-        scenes = [replace(s, decor=s.decor + 1) for s in people_scenes(category, count)]
-        pictures = [render(scene).image for scene in scenes]
-        ways = (("renderer", pictures), ("autoencoder", through_autoencoder(model, pictures)))
-        for source, shown in ways:
-            figures, _ = score(category, scenes, shown, 0.0)
+        scenes = people_scenes(category, count)
+        for source, pictures in renderer_pictures(model, scenes):
+            figures, _ = score(category, scenes, pictures, 0.0)
             yield JudgeScore(
                 category,
                 source,

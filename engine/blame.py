@@ -83,6 +83,12 @@ class Roster:
         """Removes a job that ended; None when it had ended before."""
         return self._jobs.pop(job_id, None)
 
+    def give_up(self) -> list[AcceptedJob]:
+        """Removes all jobs and returns them: what they were for will not come back."""
+        jobs = list(self._jobs.values())
+        self._jobs.clear()
+        return jobs
+
     @property
     def in_flight(self) -> list[AcceptedJob]:
         """The jobs that the process has."""

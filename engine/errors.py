@@ -9,9 +9,12 @@
     │   ├── UnknownAdapterError      a style that is not loaded
     │   ├── UnknownJobError          a job or picture that is not there (any more)
     │   ├── NotAllowedError          somebody else's job, a missing permission
+    │   │   └── BlockedError         the person was turned away, here or everywhere
+    │   ├── OverLimitError           more than the person may ask for at a time
     │   ├── TooManyWaitingError      the person has enough jobs waiting
     │   ├── QuotaExceededError       the person's allowance is used up for now
-    │   └── QueueFullError           everybody's queue is full
+    │   ├── QueueFullError           everybody's queue is full
+    │   └── QueueClosedError         the operator lets the queue run empty
     ├── GenerationError              this job ended, the engine goes on
     │   ├── EngineOutOfMemoryError   does not fit, even in the smallest way of running it
     │   ├── BrokenPictureError       the model gave a black or non-finite picture
@@ -29,9 +32,28 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from engine.words import N_
+
+TOO_MANY_WAITING = N_(
+    "You have {waiting} jobs waiting (limit {limit}). "
+    "Wait for one to finish, or cancel one with /queue cancel."
+)
+
 
 class EngineError(Exception):
-    """Base of all errors that Easel raises on purpose."""
+    """Base of all errors that Easel raises on purpose.
+
+    Attributes:
+        template: The English sentence, with `{name}` where a value belongs.
+        values: What belongs there; `str(error)` is the sentence with them. They are kept so that the
+            sentence can be said in another language, see `engine.words`.
+    """
+
+    def __init__(self, message: str = "", /, **values: object) -> None:
+        """Makes the sentence; without values, braces in it are only braces."""
+        super().__init__(message.format(**values) if values else message)
+        self.template = message
+        self.values = values
 
 
 class RequestError(EngineError):
@@ -58,6 +80,14 @@ class NotAllowedError(RequestError):
     """The person may not do this."""
 
 
+class BlockedError(NotAllowedError):
+    """A server's managers, or the bot's owners, have turned the person away."""
+
+
+class OverLimitError(RequestError):
+    """More steps, pixels or pictures than the person may ask for at a time."""
+
+
 class TooManyWaitingError(RequestError):
     """The person has as many jobs waiting as the limit allows.
 
@@ -66,12 +96,11 @@ class TooManyWaitingError(RequestError):
         limit: The limit.
     """
 
-    def __init__(self, waiting: int, limit: int) -> None:
-        """Keeps both numbers for the message."""
-        super().__init__(
-            f"You have {waiting} jobs waiting (limit {limit}). "
-            "Wait for one to finish, or cancel one with /queue cancel."
-        )
+    def __init__(
+        self, waiting: int, limit: int, template: str = TOO_MANY_WAITING, **values: object
+    ) -> None:
+        """Keeps both numbers for the message; another template says whose limit it is."""
+        super().__init__(template, waiting=waiting, limit=limit, **values)
         self.waiting = waiting
         self.limit = limit
 
@@ -84,14 +113,18 @@ class QuotaExceededError(RequestError):
             would, because one job alone costs more than the limit.
     """
 
-    def __init__(self, message: str, retry_at: datetime | None) -> None:
+    def __init__(self, message: str, /, retry_at: datetime | None, **values: object) -> None:
         """Keeps the time so that it can be shown in the reader's own time zone."""
-        super().__init__(message)
+        super().__init__(message, **values)
         self.retry_at = retry_at
 
 
 class QueueFullError(RequestError):
     """Everybody's jobs together fill the queue."""
+
+
+class QueueClosedError(RequestError):
+    """The operator lets the queue run empty: nothing new is accepted."""
 
 
 class GenerationError(EngineError):

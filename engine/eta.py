@@ -1,4 +1,4 @@
-"""When a waiting job will start: the measured work per second, and a schedule of rows.
+"""When a waiting job will start: the measured work per second, a schedule of rows, and the places.
 
 Work is `GenerationRequest.work` (row-step-megapixels), so that one rate holds for jobs of every size.
 """
@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from engine.live import LiveJob
+from engine.types import Queued
 
 _MEMORY_S = 30.0  # older measurements fade with this time constant
 
@@ -87,3 +90,36 @@ def start_times(
         in_batch += rows
         heapq.heappush(ends, (done + work / rows, rows))
     return starts
+
+
+def places_of(
+    waiting: Sequence[LiveJob],
+    in_engine: Iterable[LiveJob],
+    *,
+    max_rows: int,
+    work_per_second: float | None,
+) -> dict[str, Queued]:
+    """Returns the place of each waiting job, by id; `waiting` is the order in which they start.
+
+    Args:
+        waiting: Those that the engine has and has not begun come first.
+        in_engine: All that the engine has.
+        max_rows: Of the engine's batch.
+        work_per_second: None when nothing can be said about times.
+    """
+    etas: Sequence[float | None] = [None] * len(waiting)
+    if work_per_second is not None:
+        etas = start_times(
+            [
+                (live.rows, live.work_left)
+                for live in in_engine
+                if live.is_stepping and not live.is_waiting
+            ],
+            [(live.rows, live.work_left) for live in waiting],
+            max_rows=max_rows,
+            work_per_second=work_per_second,
+        )
+    return {
+        live.job.id: Queued(live.job.id, position, eta)
+        for position, (live, eta) in enumerate(zip(waiting, etas, strict=True), start=1)
+    }

@@ -1,21 +1,24 @@
-"""The two seams of the queue: the engine that makes pictures and the store that remembers jobs.
+"""The seams: the engine that makes pictures, and the stores that remember jobs and styles.
 
 `engine.client.EngineClient` (a child process) is the `Engine` of today, remote workers are one
-later; `storage.jobs.JobTable` is the `JobStore`.
+later; `storage.jobs.JobTable` is the `JobStore`, `storage.adapters.AdapterTable` the `AdapterStore`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
+from engine.control.maps import ControlMap, MapRequest
 from engine.errors import EngineError
 from engine.types import (
     EngineEvent,
     EngineInfo,
     GenerationRequest,
     GenerationResult,
+    InstalledAdapter,
     Job,
     JobState,
     Limits,
@@ -58,6 +61,14 @@ class Engine(Protocol):
 
         Raises:
             EngineDiedError: The process ended before it answered.
+        """
+
+    async def detect(self, png: bytes, asked: MapRequest) -> ControlMap:
+        """Returns the control map of a picture, PNG as the intake or this engine made it.
+
+        Raises:
+            InvalidRequestError: There is nothing of that kind in the picture, or nothing that finds it.
+            EngineDiedError: No engine is ready, or it ended before it answered.
         """
 
 
@@ -104,6 +115,12 @@ class JobStore(Protocol):
     async def add_attempt(self, job_ids: Sequence[str]) -> None:
         """Counts an engine death against jobs that were running in it."""
 
+    async def mark_bumped(self, job_id: str) -> None:
+        """Sets `bumped_at` of a job that is not final to now."""
+
+    async def change_request(self, job_id: str, request: GenerationRequest) -> Job:
+        """Replaces what is made for a job that is not final."""
+
     async def finish(self, job_id: str, result: GenerationResult) -> Job:
         """Writes the picture files, then history and the state `rendered` in one transaction."""
 
@@ -125,3 +142,64 @@ class JobStore(Protocol):
         self, job_id: str, message_id: int | None, channel_id: int | None = None
     ) -> None:
         """Remembers the message with the result (None: kept for /history) and `delivered_at`."""
+
+
+class AdapterStore(Protocol):
+    """Remembers styles. Every method is one transaction."""
+
+    async def add(
+        self,
+        source: Path,
+        name: str,
+        *,
+        trigger_words: Sequence[str] = (),
+        default_weight: float = 1.0,
+        family: str,
+        added_by: int = 0,
+        description: str = "",
+        stamp: str | None = None,
+        expected: str | None = None,
+        replaces: str | None = None,
+    ) -> InstalledAdapter:
+        """Copies and registers a checked file."""
+
+    async def get(self, sha256: str) -> InstalledAdapter:
+        """Returns one, or raises UnknownAdapterError."""
+
+    async def known(self) -> list[InstalledAdapter]:
+        """Returns all of them."""
+
+    async def set_source(self, sha256: str, source: str, stamp: str) -> None:
+        """Notes where its file is now."""
+
+    async def set_gone(self, sha256: str) -> None:
+        """Notes that its file is gone."""
+
+    async def edit(
+        self,
+        sha256: str,
+        *,
+        name: str,
+        trigger_words: Sequence[str],
+        default_weight: float,
+        actor_id: int,
+    ) -> InstalledAdapter:
+        """Changes one."""
+
+    async def remove(self, sha256: str, *, actor_id: int) -> InstalledAdapter:
+        """Notes that somebody removed one."""
+
+    async def hidden(self) -> dict[int, frozenset[str]]:
+        """Returns what is switched off, by server."""
+
+    async def set_hidden(self, guild_id: int, sha256: str, hidden: bool, *, actor_id: int) -> None:
+        """Switches one off or on in a server."""
+
+    async def drop_unused(self, *, keep: Collection[str] = ()) -> int:
+        """Removes copies that nobody needs any more."""
+
+    async def set_preview(self, sha256: str, png: bytes | None) -> None:
+        """Stores its preview."""
+
+    async def preview(self, sha256: str) -> bytes | None:
+        """Returns its preview."""

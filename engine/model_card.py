@@ -16,21 +16,38 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelLoadError
-from engine.pocket import CONTROLNETS_DIR, MODEL_DIR
+from engine.pocket import CONTROLNETS_DIR, MODEL_DIR, POSE_DETECTOR_DIR
 from engine.settings import EngineSettings
-from engine.types import EngineInfo, Sampler
+from engine.types import EngineInfo, Sampler, Upscaler
 
+SDXL = "sdxl"  # the family whose models have two text encoders
 SD15_REPO = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+SDXL_REPO = "stabilityai/stable-diffusion-xl-base-1.0"
 SD15_CONTROLNETS = {
     "openpose": "lllyasviel/control_v11p_sd15_openpose",
     "canny": "lllyasviel/control_v11p_sd15_canny",
     "depth": "lllyasviel/control_v11f1p_sd15_depth",
     "segmentation": "lllyasviel/control_v11p_sd15_seg",
 }
+SDXL_CONTROLNETS = {
+    "openpose": "xinsir/controlnet-openpose-sdxl-1.0",
+    "canny": "xinsir/controlnet-canny-sdxl-1.0",
+    "depth": "xinsir/controlnet-depth-sdxl-1.0",
+}
+_CONTROLNETS = {SD15_REPO: SD15_CONTROLNETS, SDXL_REPO: SDXL_CONTROLNETS}
+DETECTORS = ("pose", "people", "depth", "segmentation")
+HUB_DETECTORS = {
+    "pose": "usyd-community/vitpose-base-simple",
+    "depth": "depth-anything/Depth-Anything-V2-Small-hf",  # larger ones are not free for all uses
+}
+SWIN2SR_REPO = "caidas/swin2SR-classical-sr-x2-64"
+_SCALES = (2, 3, 4)  # of upscalers; eight times a picture is made in no memory
 _NOT_FOUR_CHANNELS = (
     "an inpainting or editing model (its U-Net reads more than the 4 latent channels; others inpaint "
     "too)"
 )
+_REFINER = "an SDXL refiner, which only finishes what an SDXL base model has begun"
+_EDM = "a model with an EDM noise schedule"
 MAX_HEADER_BYTES = 100 << 20  # the limit of the safetensors library itself
 _POCKET_TEXT_WIDTH = 128  # no model from elsewhere is so small
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -43,8 +60,9 @@ class ModelCard:
     """What people may ask of a model, and what they get when they ask for nothing.
 
     Attributes:
-        size_multiple: The VAE's factor times the U-Net's: 8 x 8 = 64 for Stable Diffusion. It takes
-            multiples of 8 as well, but then its skip connections do not fit and are resized.
+        size_multiple: The VAE's factor times the U-Net's: 8 x 8 = 64 for Stable Diffusion, 8 x 4 = 32
+            for SDXL. They take multiples of 8 as well, but then skip connections do not fit and are
+            resized.
         max_side: Twice the native size; beyond it a model repeats its subject. Small models, which
             are cheap to run, four times.
     """
@@ -120,12 +138,17 @@ def read_folder(folder: Path, name: str | None = None) -> ModelCard:
         raise ModelLoadError(
             f"{folder} is no diffusers model: it has no model_index.json. Check EASEL_MODEL."
         )
-    index = _read_json(folder / "model_index.json")
-    unet = _read_json(folder / "unet" / "config.json")
-    vae = _read_json(folder / "vae" / "config.json")
+    index = read_json(folder / "model_index.json")
+    unet = read_json(folder / "unet" / "config.json")
+    vae = read_json(folder / "vae" / "config.json")
     name = name or folder.resolve().name
-    if "text_encoder_2" in index or unet.get("addition_embed_type") == "text_time":
-        raise _wrong_family(name, "an SDXL model")
+    is_sdxl = unet.get("addition_embed_type") == "text_time"
+    if is_sdxl and not all(_has_part(index, part) for part in ("text_encoder", "text_encoder_2")):
+        raise _wrong_family(name, _REFINER)
+    if not is_sdxl and _has_part(index, "text_encoder_2"):
+        raise _wrong_family(name, "another model with two text encoders")
+    if "EDM" in str(index.get("scheduler")) or vae.get("latents_mean") is not None:
+        raise _wrong_family(name, _EDM)
     if unet.get("in_channels", 4) != vae.get("latent_channels", 4):
         raise _wrong_family(name, _NOT_FOUR_CHANNELS)
     is_sd2 = bool(unet.get("use_linear_projection")) or unet.get("cross_attention_dim") == 1024
@@ -136,9 +159,11 @@ def read_folder(folder: Path, name: str | None = None) -> ModelCard:
     family = "sd2" if is_sd2 else "sd15"
     if unet.get("cross_attention_dim") == _POCKET_TEXT_WIDTH:
         family = "pocket"
+    if is_sdxl:
+        family = SDXL
     card = _card(name, family, side * factor, factor * 2**halvings)
     overrides = folder / "easel.json"
-    return _override(card, _read_json(overrides)) if overrides.is_file() else card
+    return _override(card, read_json(overrides)) if overrides.is_file() else card
 
 
 def read_checkpoint(path: Path) -> ModelCard:
@@ -149,10 +174,14 @@ def read_checkpoint(path: Path) -> ModelCard:
         raise _wrong_family(
             path.name, "no complete Stable Diffusion checkpoint (it may be a LoRA or a VAE)"
         )
-    if any(key.startswith("conditioner.") for key in header):
-        raise _wrong_family(path.name, "an SDXL model")
     if first["shape"][1] != 4:
         raise _wrong_family(path.name, _NOT_FOUR_CHANNELS)
+    if any(key.startswith("edm_") for key in header):
+        raise _wrong_family(path.name, _EDM)
+    if any(key.startswith("conditioner.") for key in header):
+        if not any(key.startswith("conditioner.embedders.1.") for key in header):
+            raise _wrong_family(path.name, _REFINER)
+        return _card(path.stem, SDXL, 1024, 32)
     is_sd2 = any(key.startswith("cond_stage_model.model.") for key in header)
     # A checkpoint does not say its training size: SD 2 is 768 with v-prediction, 512 without, and
     # the header cannot tell these apart. 768 is what people mean by SD 2.
@@ -185,7 +214,7 @@ def control_sources(settings: EngineSettings) -> dict[str, str]:
     """Returns the ControlNets of the configured model: kind to folder or hub id, sorted by kind.
 
     Without a setting: those beside the model's weights (the pocket model's, a folder's
-    `controlnets/`), or the well-known ones for the standard SD 1.5.
+    `controlnets/`), or the well-known ones for the standard SD 1.5 and SDXL.
 
     Raises:
         ModelLoadError: The setting names no folder and is no list of kind=source.
@@ -193,8 +222,8 @@ def control_sources(settings: EngineSettings) -> dict[str, str]:
     source = resolve_source(settings)
     value = settings.controlnets
     if value is None:
-        if source == SD15_REPO:
-            return dict(SD15_CONTROLNETS)
+        if source in _CONTROLNETS:
+            return dict(_CONTROLNETS[source])
         path = CONTROLNETS_DIR if source == "pocket" else Path(source).expanduser() / "controlnets"
         return _control_folders(path) if path.is_dir() else {}
     if "=" not in value:
@@ -214,20 +243,89 @@ def control_sources(settings: EngineSettings) -> dict[str, str]:
     return {kind.strip(): where.strip() for kind, _, where in sorted(pairs)}
 
 
+def detector_sources(settings: EngineSettings) -> dict[str, str]:
+    """Returns the detectors that read pictures for ControlNets: name to folder or hub id.
+
+    Raises:
+        ModelLoadError: The setting is no list of name=source, or a name is unknown.
+    """
+    if resolve_source(settings) == "pocket":
+        found = {"pose": str(POSE_DETECTOR_DIR)} if POSE_DETECTOR_DIR.is_dir() else {}
+    else:
+        found = dict(HUB_DETECTORS)
+    for part in filter(str.strip, (settings.detectors or "").split(",")):
+        name, _, where = (text.strip() for text in part.partition("="))
+        if name not in DETECTORS or not where:
+            raise ModelLoadError(
+                f"EASEL_DETECTORS has {part.strip()!r}: write name=folder-or-hub-id, where the name is "
+                f"one of {', '.join(DETECTORS)}."
+            )
+        found[name] = where
+    return found
+
+
+def upscaler_source(settings: EngineSettings) -> str | None:
+    """Returns the learned upscaler's folder or hub id; None without one.
+
+    Raises:
+        ModelLoadError: There is no such folder, or it holds something else.
+    """
+    source = settings.upscaler
+    if source is None:
+        return None
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        check_upscaler(source, read_json(folder / "config.json"))
+    elif source.startswith((".", "/", "~")) or source.count("/") != 1:
+        raise ModelLoadError(
+            f"There is no folder {source}. Set EASEL_UPSCALER to a folder with a Swin2SR's config.json and "
+            f"model.safetensors, or to a hub id such as {SWIN2SR_REPO}."
+        )
+    return source
+
+
+def check_upscaler(source: str, config: Mapping[str, Any]) -> None:
+    """Raises ModelLoadError when a configuration of transformers is of no upscaler that runs here."""
+    if config.get("model_type") != "swin2sr":
+        raise ModelLoadError(f"{source} is no Swin2SR. Set EASEL_UPSCALER to one.")
+    scale, channels = config.get("upscale", 2), config.get("num_channels", 3)
+    if scale not in _SCALES:
+        raise ModelLoadError(
+            f"The Swin2SR {source} makes pictures {scale} times as large. Choose one that makes them "
+            f"{' or '.join(map(str, _SCALES))} times as large."
+        )
+    if channels != 3 or (config.get("num_channels_out") or 3) != 3:
+        raise ModelLoadError(f"The Swin2SR {source} reads no RGB pictures. Choose another one.")
+
+
+def upscalers(settings: EngineSettings) -> tuple[Upscaler, ...]:
+    """Returns what makes pictures larger, the best last.
+
+    Raises:
+        ModelLoadError: The setting names none.
+    """
+    learned = upscaler_source(settings) is not None
+    return (Upscaler.LANCZOS, Upscaler.SWIN2SR) if learned else (Upscaler.LANCZOS,)
+
+
 def _control_folders(path: Path) -> dict[str, str]:
     found = sorted(folder.parent for folder in path.glob("*/config.json"))
     return {folder.name: str(folder) for folder in found if folder.name.isidentifier()}
 
 
 def card_of_hub_id(source: str) -> ModelCard:
-    """Returns the card of a hub model before its files are here: taken for an SD 1.5."""
-    return ModelCard(name=source.rsplit("/", 1)[-1])
+    """Returns the card of a hub model before its files are here: a guess by its name.
+
+    SDXL models have "XL" in theirs; what has not is taken for an SD 1.5.
+    """
+    name = source.rsplit("/", 1)[-1]
+    return _card(name, SDXL, 1024, 32) if "xl" in name.lower() else ModelCard(name)
 
 
 def provisional_info(settings: EngineSettings) -> EngineInfo:
     """Returns a guess of the engine's handshake, so that requests are taken while it loads.
 
-    Pocket and local models are read exactly; a hub id counts as an SD 1.5.
+    Pocket and local models are read exactly; a hub id is judged by its name.
 
     Raises:
         ModelLoadError: The model is not there or cannot be run.
@@ -248,6 +346,7 @@ def provisional_info(settings: EngineSettings) -> EngineInfo:
         dtype=dtype,
         memory_bytes=0,
         control_kinds=tuple(control_sources(settings)),
+        upscalers=upscalers(settings),
     )
 
 
@@ -263,6 +362,7 @@ def engine_info(
     versions: Mapping[str, str] | None = None,
     samplers: Iterable[Sampler] = Sampler,
     control_kinds: tuple[str, ...] = (),
+    upscalers: tuple[Upscaler, ...] = (Upscaler.LANCZOS,),
 ) -> EngineInfo:
     """Returns the handshake of a model: its card and the facts of this machine."""
     return EngineInfo(
@@ -284,11 +384,14 @@ def engine_info(
         memory_bytes=memory_bytes,
         versions=dict(versions or {}),
         control_kinds=control_kinds,
+        upscalers=upscalers,
     )
 
 
 def _card(name: str, family: str, native_size: int, size_multiple: int = 64) -> ModelCard:
-    return ModelCard(name, family, native_size, size_multiple, max_side=_max_side(native_size))
+    card = ModelCard(name, family, native_size, size_multiple, max_side=_max_side(native_size))
+    # SDXL follows its prompt with less guidance, and more of it burns its colours.
+    return replace(card, default_guidance_scale=6.0) if family == SDXL else card
 
 
 def _max_side(native_size: int) -> int:
@@ -319,7 +422,18 @@ def _override(card: ModelCard, values: Mapping[str, Any]) -> ModelCard:
     return replace(card, **changes)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _has_part(index: Mapping[str, Any], part: str) -> bool:
+    """Returns True when a model_index.json names a part; [null, null] says that it has none."""
+    entry = index.get(part)
+    return isinstance(entry, list) and any(entry)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the object in a model's JSON file.
+
+    Raises:
+        ModelLoadError: There is none.
+    """
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -331,5 +445,5 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _wrong_family(name: str, what: str) -> ModelLoadError:
     return ModelLoadError(
-        f"{name} is {what}. This engine runs text-to-image models of the SD 1.5 and SD 2 families."
+        f"{name} is {what}. This engine runs text-to-image models of the SD 1.5, SD 2 and SDXL families."
     )

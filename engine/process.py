@@ -11,11 +11,12 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
+from io import FileIO
 from pathlib import Path
 
 from engine import protocol
 from engine.errors import EngineDiedError
-from engine.settings import ENGINE_FD_VARIABLE, Settings
+from engine.settings import Settings
 
 _log = logging.getLogger("easel.engine")
 
@@ -57,13 +58,16 @@ class EngineProcess:
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        output: asyncio.StreamReader,
     ) -> None:
-        """Takes over a started process."""
+        """Takes over a started process, its connection and what it prints."""
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._output = output
         self._last_line = ""
         self.complaint: str | None = None  # why we ended it, when we did
+        self.ended_at: float | None = None  # on the event loop's clock
 
     @property
     def pid(self) -> int:
@@ -80,14 +84,16 @@ class EngineProcess:
         await self._writer.drain()
 
     async def receive(self) -> protocol.Frame | None:
-        """Returns the next frame; None when the process closed its end.
+        """Returns the next frame; None when the process closed its end, also inside a frame.
+
+        A process that is killed while it sends has not sent garbage: its exit code says more.
 
         Raises:
             ProtocolError: What came is no frame.
         """
         try:
             return await protocol.read_frame(self._reader)
-        except ConnectionError:
+        except (ConnectionError, protocol.CutOffError):
             return None
 
     def kill(self, complaint: str) -> None:
@@ -97,12 +103,18 @@ class EngineProcess:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
+    async def _wait(self) -> None:
+        """Waits until the process has ended, and notes when that was."""
+        await self._process.wait()
+        if self.ended_at is None:
+            self.ended_at = asyncio.get_running_loop().time()
+
     async def hang_up_at_exit(self, delay_s: float) -> None:
         """Closes the connection `delay_s` after the process ended.
 
         Its end of file normally comes first; not when a child of the process holds the socket.
         """
-        await self._process.wait()
+        await self._wait()
         await asyncio.sleep(delay_s)
         self._writer.close()
 
@@ -110,7 +122,7 @@ class EngineProcess:
         """Waits for a process that closed its connection to end, and kills it after `timeout_s`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._process.wait()
+                await self._wait()
         self.kill("The engine closed its connection and went on")
 
     def describe_end(self) -> str:
@@ -128,11 +140,9 @@ class EngineProcess:
 
     async def forward_output(self) -> None:
         """Puts what the process prints into the log, line by line, until it closes its output."""
-        stream = self._process.stdout
-        assert stream is not None  # created with a pipe
         rest = ""
         # Chunks, not readline: a progress bar can print for minutes without an end of line.
-        while chunk := await stream.read(4096):
+        while chunk := await self._output.read(4096):
             *lines, rest = re.split(r"[\r\n]+", rest + chunk.decode(errors="replace"))
             for line in lines:
                 self._log_line(line)
@@ -154,10 +164,10 @@ class EngineProcess:
                     os.killpg(self._process.pid, signal.SIGTERM)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(timeout_s):
-                        await self._process.wait()
+                        await self._wait()
         finally:
             self.kill("The engine did not stop when it was asked to")
-            await self._process.wait()
+            await self._wait()
             with contextlib.suppress(ConnectionError):
                 await self._writer.wait_closed()
 
@@ -176,44 +186,62 @@ async def running(settings: Settings, *, stop_timeout_s: float) -> AsyncIterator
     Raises:
         EngineDiedError: The process cannot be started.
     """
-    ours, theirs = socket.socketpair()
-    try:
-        environment = engine_environment(settings, os.environ)
-        process = await asyncio.create_subprocess_exec(
-            *engine_argv(settings),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            pass_fds=(theirs.fileno(),),
-            env=environment | {ENGINE_FD_VARIABLE: str(theirs.fileno())},
-            # Ctrl-C in the terminal goes to the bot alone, which then stops the engine.
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        ours.close()
-        raise EngineDiedError(f"The engine cannot be started: {error}") from error
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    try:
-        reader, writer = await asyncio.open_connection(sock=ours)
-    except BaseException:
-        ours.close()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        raise
-    engine = EngineProcess(process, reader, writer)
-    output = asyncio.create_task(engine.forward_output(), name="engine output")
-    try:
-        yield engine
-    finally:
+    async with _output_pipe() as (output, theirs_out):
+        ours, theirs = socket.socketpair()
         try:
-            await engine.close(stop_timeout_s)
+            environment = engine_environment(settings, os.environ)
+            process = await asyncio.create_subprocess_exec(
+                *engine_argv(settings),
+                stdin=asyncio.subprocess.DEVNULL,
+                # No pipe of asyncio's: with one, `wait` would also wait for the children that hold it.
+                stdout=theirs_out,
+                stderr=asyncio.subprocess.STDOUT,
+                pass_fds=(theirs.fileno(),),
+                env=environment | {protocol.ENGINE_FD_VARIABLE: str(theirs.fileno())},
+                # Ctrl-C in the terminal goes to the bot alone, which then stops the engine.
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            ours.close()
+            raise EngineDiedError(f"The engine cannot be started: {error}") from error
+        except BaseException:
+            ours.close()
+            raise
         finally:
-            # Its last words are there already, unless a child of it holds the pipe.
-            _, unfinished = await asyncio.wait([output], timeout=_LAST_WORDS_S)
-            for task in unfinished:
-                task.cancel()
-                await asyncio.wait([task])
+            theirs.close()
+            theirs_out.close()
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+        engine = EngineProcess(process, reader, writer, output)
+        forwarding = asyncio.create_task(engine.forward_output(), name="engine output")
+        try:
+            yield engine
+        finally:
+            try:
+                await engine.close(stop_timeout_s)
+            finally:
+                # Its last words are there already, unless a child of it holds the pipe.
+                _, unfinished = await asyncio.wait([forwarding], timeout=_LAST_WORDS_S)
+                for task in unfinished:
+                    task.cancel()
+                    await asyncio.wait([task])
+
+
+@contextlib.asynccontextmanager
+async def _output_pipe() -> AsyncIterator[tuple[asyncio.StreamReader, FileIO]]:
+    """Opens a pipe; yields a reader of what comes out of it, and the end for a process to write to."""
+    ours, theirs = os.pipe()
+    with FileIO(ours, "r") as out, FileIO(theirs, "w") as into:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), out
+        )
+        try:
+            yield reader, into
+        finally:
+            transport.close()

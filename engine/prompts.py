@@ -17,6 +17,8 @@ from engine.errors import InvalidRequestError
 MAX_PROMPTS = 12
 _MAX_FILE_BYTES = 1 << 20
 _MAX_WILDCARDS = 20  # in one prompt
+_NAMED = 10  # of them, to somebody who typed none of them
+_SHOWN = 60  # characters of a name that is quoted
 _CHOICE = re.compile(
     r"(?<!\\)\{([^{}]*,[^{}]*)(?<!\\)\}"
 )  # without a comma, braces are just braces
@@ -47,7 +49,8 @@ def permutations(prompt: str) -> list[str]:
             longer += [f"{head}{option.strip()}{tail}" for option in options]
             if len(longer) > MAX_PROMPTS:
                 raise InvalidRequestError(
-                    f"The choices in braces stand for more than {MAX_PROMPTS} prompts. Leave some out."
+                    "The choices in braces stand for more than {limit} prompts. Leave some out.",
+                    limit=MAX_PROMPTS,
                 )
         found = longer
     if found == [prompt]:
@@ -78,7 +81,7 @@ def with_wildcards(prompt: str, folder: Path, pick: Pick = _RANDOM.choice) -> st
     if not has_wildcards(prompt):
         return prompt
     raise InvalidRequestError(
-        f"The prompt has more than {_MAX_WILDCARDS} wildcards. Leave some out."
+        "The prompt has more than {limit} wildcards. Leave some out.", limit=_MAX_WILDCARDS
     )
 
 
@@ -87,17 +90,35 @@ def _lines(folder: Path, name: str) -> list[str]:
     path = known.get(name)
     if path is None:
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f" Did you mean __{nearest[0]}__?" if nearest else ""
-        raise InvalidRequestError(f"There is no wildcard __{name}__.{hint}")
+        shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+        if nearest:
+            raise InvalidRequestError(
+                "There is no wildcard __{name}__. Did you mean __{nearest}__?",
+                name=shown,
+                nearest=nearest[0],
+            )
+        if known:
+            names = ", ".join(f"__{one}__" for one in list(known)[:_NAMED])
+            raise InvalidRequestError(
+                "There is no wildcard __{name}__. There are: {names}.", name=shown, names=names
+            )
+        raise InvalidRequestError(
+            "There is no wildcard __{name}__, nor any other here. Write the words themselves.",
+            name=shown,
+        )
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             text = file.read(_MAX_FILE_BYTES)
     except OSError as error:
-        raise InvalidRequestError(f"The wildcard __{name}__ cannot be read now.") from error
+        raise InvalidRequestError(
+            "The wildcard __{name}__ cannot be read now.", name=name
+        ) from error
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     if not lines:
-        raise InvalidRequestError(f"The wildcard __{name}__ has no lines. Use another one.")
+        raise InvalidRequestError(
+            "The wildcard __{name}__ has no lines. Use another one.", name=name
+        )
     return lines
 
 

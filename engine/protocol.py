@@ -7,11 +7,14 @@ payload: the blobs one after the other, their lengths in the header's "blobs". `
 bot -> engine
 ====================  =====================================================================
 generate              job_id, request, images (names of the blobs: sha256 of the request's pictures),
-                      adapters (pairs of sha256 and path of the request's LoRAs)
+                      adapters (pairs of sha256 and path of the request's LoRAs), receipt of a picture
+                      that is made again
 cancel                job_id
 stats                 call_id; answered by `reply`
 adapter_load          call_id, sha256, path; answered by `reply` when it is loaded and checked
 adapter_unload        call_id, sha256; answered by `reply`: whether it was loaded
+detect                call_id, request (a `MapRequest`); one blob: PNG. Answered by `reply`: kind, people
+                      and was_map of a `ControlMap` with its PNG as a blob, or error and message
 drain                 finish what runs, then exit 0
 ====================  =====================================================================
 
@@ -26,8 +29,9 @@ picture               job_id, index, seed, width, height; one blob: PNG
 done                  job_id, seconds, warnings, receipt
 failed                job_id, error (class name), message
 fatal                 error, message: the process exits after it (model cannot be loaded)
-reply                 call_id, value
-heartbeat             ticks: sent each second by the loop's thread while jobs run
+reply                 call_id, value; for `detect` one blob
+heartbeat             ticks, rss_bytes (resident memory): sent each second by the loop's thread while
+                      jobs run
 ====================  =====================================================================
 """
 
@@ -45,6 +49,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from engine.errors import EngineError
 
+ENGINE_FD_VARIABLE = "EASEL_ENGINE_FD"  # the engine's end of the socket pair
 VERSION = 1
 MAX_HEADER_BYTES = 1 << 20
 MAX_PAYLOAD_BYTES = 256 << 20
@@ -56,6 +61,14 @@ _adapters: dict[type[Any], TypeAdapter[Any]] = {}  # building one costs millisec
 
 class ProtocolError(EngineError):
     """The other side sent something that is no frame; the connection cannot be used any more."""
+
+
+class CutOffError(ProtocolError):
+    """The stream ended inside a frame: the other side broke down while it was sending."""
+
+    def __init__(self) -> None:
+        """Says so."""
+        super().__init__("the stream ended inside a frame")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +111,14 @@ async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
     """Returns the next frame, or None at the end of the stream.
 
     Raises:
-        ProtocolError: The stream ended inside a frame or holds no frame.
+        CutOffError: The stream ended inside a frame.
+        ProtocolError: It holds no frame.
     """
     try:
         lengths = await reader.readexactly(_LENGTHS.size)
     except asyncio.IncompleteReadError as error:
         if error.partial:
-            raise ProtocolError("the stream ended inside a frame") from error
+            raise CutOffError from error
         return None
     header_bytes, payload_bytes = _LENGTHS.unpack(lengths)
     _check_lengths(header_bytes, payload_bytes)
@@ -112,7 +126,7 @@ async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
         header = await reader.readexactly(header_bytes)
         payload = await reader.readexactly(payload_bytes)
     except asyncio.IncompleteReadError as error:
-        raise ProtocolError("the stream ended inside a frame") from error
+        raise CutOffError from error
     return _decode(header, payload)
 
 
@@ -126,7 +140,7 @@ def receive_frame(connection: socket.socket) -> Frame | None:
     header = _receive_exactly(connection, header_bytes)
     payload = _receive_exactly(connection, payload_bytes)
     if header is None or payload is None:
-        raise ProtocolError("the stream ended inside a frame")
+        raise CutOffError
     return _decode(header, payload)
 
 
@@ -138,7 +152,7 @@ def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
         size = connection.recv_into(view[received:])
         if size == 0:
             if received:
-                raise ProtocolError("the stream ended inside a frame")
+                raise CutOffError
             return None
         received += size
     return bytes(buffer)

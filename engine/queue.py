@@ -20,41 +20,54 @@ from engine.errors import (
     GenerationCancelledError,
     GenerationError,
     InvalidRequestError,
+    QueueClosedError,
     RequestError,
 )
-from engine.eta import WorkRate, start_times
-from engine.fairness import FairQueue
+from engine.eta import WorkRate
 from engine.interfaces import Engine, JobStore
 from engine.keeper import JobKeeper
-from engine.live import LiveJob, Signal, Stage, event_of
+from engine.lineup import EngineState, Lineup
+from engine.live import LiveJob, Stage
 from engine.pacing import Pacer
 from engine.types import (
+    NOBODY,
     EngineDied,
     EngineEvent,
+    EngineInfo,
     EngineLoading,
     EngineReady,
+    Flow,
     GenerationFailed,
+    GenerationRequest,
     GenerationResult,
     Job,
     JobEvent,
     JobState,
     Limits,
     Progress,
-    Queued,
     Started,
     Submission,
 )
+from engine.words import N_
 
 _log = logging.getLogger(__name__)
-
-EngineState = EngineLoading | EngineReady | EngineDied
 
 _MAX_UNSAVED = 16  # jobs whose results wait for the disk, before no more are made
 _MAX_DECODING_ROWS = 8  # also of a small batch: the largest job
 _CANCELLED = "The job was cancelled."
+CLOSED = N_(
+    "No new pictures are taken for now: the operator of this bot lets the queue run empty. "
+    "Try again later."
+)
 
 
-class JobQueue:
+def as_asked(job: Job, info: EngineInfo) -> GenerationRequest:
+    """Returns the job's request; raises InvalidRequestError when the model cannot make it."""
+    info.check(job.request)
+    return job.request
+
+
+class JobQueue(Lineup):
     """Takes submissions, runs them on the engine in a fair order, and tells how each one goes."""
 
     def __init__(
@@ -67,6 +80,8 @@ class JobQueue:
         clock: Callable[[], float] = time.monotonic,
         pace: tuple[int, float] = (4, 2.0),
         retry_s: tuple[float, float] = (0.2, 30.0),
+        flow: Flow = Flow.OPEN,
+        refit: Callable[[Job, EngineInfo], GenerationRequest] = as_asked,
     ) -> None:
         """Prepares a queue; nothing moves before `run`.
 
@@ -78,86 +93,20 @@ class JobQueue:
             clock: Seconds, for the estimated times.
             pace: (jobs, seconds): so many of a person's jobs enter the fair queue in that time.
             retry_s: First and longest pause before a store that failed is tried again.
+            flow: Whether it goes on, as it was decided before this start.
+            refit: What a loaded model makes for a waiting job; raises InvalidRequestError when it cannot.
         """
-        self._store = store
-        self._engine = engine
+        pacer = Pacer(*pace, enter=self._enter)
+        super().__init__(store=store, engine=engine, pacer=pacer, clock=clock, flow=flow)
         self._limits = limits
+        self._refit = refit
         self._checks = checks
-        self._clock = clock
         self._keeper = JobKeeper(store, retry_s=retry_s, on_saved=self._wake)
-        self._pacer = Pacer(*pace, enter=self._enter)
-        self._fair = FairQueue()
-        self._rate = WorkRate()
-
-        self._live: dict[str, LiveJob] = {}  # every job that is not final
-        self._in_engine: dict[str, LiveJob] = {}  # cancelled ones too, until it lets go of them
         self._early: list[Job] = []  # submitted before the recovery
         self._cancelled_early: set[str] = set()
         self._is_recovered = False
-        self._taken_up = Signal()  # a job became live, or the recovery is over
         self._may_send = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-
-        self._engine_state: EngineState = EngineLoading("starting")
-        self._engine_changed = Signal()
-        self._places: dict[str, Queued] = {}
-        self._places_at: float | None = None  # None: the order changed since
-
-    # What others see.
-
-    @property
-    def engine_state(self) -> EngineState:
-        """What the engine is doing now."""
-        return self._engine_state
-
-    async def engine_states(self) -> AsyncIterator[EngineState]:
-        """Yields what the engine is doing, now and then at every change; slow readers skip."""
-        seen = None
-        while True:
-            changed = self._engine_changed.next
-            if self._engine_state is seen:
-                await changed.wait()
-            seen = self._engine_state
-            yield seen
-
-    def place(self, job_id: str) -> Queued | None:
-        """Returns where a waiting job stands; None when it runs, ended or is not known."""
-        return self._all_places().get(job_id)
-
-    def waiting(self, owner_id: int | None = None) -> list[Queued]:
-        """Returns the waiting jobs of a person, or of everybody, in the order they will start."""
-        return [
-            place
-            for job_id, place in self._all_places().items()
-            if owner_id is None or self._live[job_id].job.owner_id == owner_id
-        ]
-
-    async def watch(self, job_id: str) -> AsyncIterator[JobEvent]:
-        """Yields the job's newest state and then every newer one, to the final event.
-
-        A slow reader skips. The final event comes after the store has it; of a job that had ended
-        before, it carries no pictures: they are in history.
-
-        Raises:
-            UnknownJobError: There is no such job.
-        """
-        taken_up = self._taken_up.next
-        while (live := self._live.get(job_id)) is None:
-            job = await self._store.get(job_id)
-            if (event := event_of(job)) is not None:
-                yield event
-                return
-            await taken_up.wait()
-            taken_up = self._taken_up.next
-        seen: JobEvent | None = None
-        while live.final is None or seen is not live.final:
-            changed = live.changed.next
-            newest = live.final or self.place(job_id) or live.newest
-            if newest is None or newest == seen:
-                await changed.wait()
-            else:
-                seen = newest
-                yield newest
 
     def finished(self) -> AsyncIterator[Job]:
         """Yields the rendered and failed jobs whose owner is to be told; one reader at a time.
@@ -177,14 +126,15 @@ class JobQueue:
             RequestError: It may not or cannot be made, or a limit is reached.
             EngineDiedError: Nothing is known of the engine yet.
         """
-        for check in self._checks:
-            await check(submission)
+        await self.check(submission)
         info = self._engine.info
         if info is None:
             raise EngineDiedError("The engine is starting. Try again in a moment.")
         info.check(submission.request)
-        cost = info.cost(submission.request)
-        job, is_new = await self._store.add(submission, cost=cost, limits=self._limits(submission))
+        cost, limits = info.cost(submission.request), self._limits(submission)
+        if submission.owner_id == NOBODY:  # free, and there are few of them
+            cost, limits = 0.0, Limits(waiting=limits.queue, queue=limits.queue)
+        job, is_new = await self._store.add(submission, cost=cost, limits=limits)
         # One that is not new, waits and is not here was stored by a call that was then cancelled.
         if is_new or (job.state is JobState.QUEUED and job.id not in self._live):
             if not self._is_recovered:
@@ -196,6 +146,16 @@ class JobQueue:
                 # Unless it has to be paced, it is in the fair queue after this: `place` is right.
                 await asyncio.sleep(0)
         return job
+
+    async def check(self, submission: Submission) -> None:
+        """Raises the RequestError that keeps a submission from being made, before anything is done.
+
+        For those that wait for something else first; `submit` asks again.
+        """
+        if self._flow is Flow.DRAINING:
+            raise QueueClosedError(CLOSED)
+        for check in self._checks:
+            await check(submission)
 
     async def refuse(
         self, submission: Submission, error: EngineError, *, status_message_id: int | None = None
@@ -229,6 +189,33 @@ class JobQueue:
             await self._engine.cancel(job_id)
         return True
 
+    async def bump(self, job_id: str) -> bool:
+        """Puts a waiting job in front of all others; False when the engine has it, or it ended.
+
+        Raises:
+            UnknownJobError: There is no such job.
+        """
+        if not self._is_in_line(job_id):
+            await self._store.get(job_id)
+            return False
+        await self._store.mark_bumped(job_id)  # so that it is there again after a restart
+        if not self._is_in_line(job_id):  # it was its turn meanwhile
+            return False
+        live = self._live[job_id]
+        if live.stage is Stage.ARRIVING:
+            self._pacer.remove(live)
+            self._enter(live)
+        self._fair.bump(job_id)
+        self._reordered()
+        self._wake()
+        return True
+
+    def set_flow(self, flow: Flow) -> None:
+        """Pauses the queue, lets it run empty, or lets it go on; see `Flow`."""
+        self._flow = flow
+        self._reordered()
+        self._wake()
+
     async def run(self) -> None:
         """Recovers unfinished jobs, then keeps the engine busy until it is cancelled."""
         try:
@@ -244,9 +231,14 @@ class JobQueue:
 
     async def _recover(self) -> None:
         """Takes up the jobs of the last run, and those that were submitted during this start."""
-        for job in [*await self._keeper.unfinished(), *self._early]:
+        jobs = [*await self._keeper.unfinished(), *self._early]
+        for job in jobs:
             if job.id not in self._live and job.id not in self._cancelled_early:
                 self._enter(self._take_up(job))
+        bumped = [(job.bumped_at, job.id) for job in jobs if job.bumped_at is not None]
+        for _, job_id in sorted(bumped):
+            if job_id in self._fair:
+                self._fair.bump(job_id)
         self._early.clear()
         self._cancelled_early.clear()
         self._is_recovered = True
@@ -263,6 +255,10 @@ class JobQueue:
         self._reordered()
         self._wake()
 
+    def _is_in_line(self, job_id: str) -> bool:
+        live = self._live.get(job_id)
+        return live is not None and live.stage in (Stage.ARRIVING, Stage.WAITING)
+
     # To the engine.
 
     async def _dispatch(self) -> None:
@@ -277,15 +273,21 @@ class JobQueue:
         info, job_id = self._engine.info, self._fair.peek()
         if job_id is None or info is None or not self._engine.is_ready:
             return None
+        if self._flow is Flow.PAUSED:
+            return None
         if self._keeper.unsaved >= _MAX_UNSAVED:
             return None
+        # Nobody's rows take no room away from people's, and are few.
+        of_people = [one for one in self._in_engine.values() if one.job.owner_id != NOBODY]
         # Rows whose steps are done are being decoded and leave room in the batch.
-        stepping = sum(live.rows for live in self._in_engine.values() if live.is_stepping)
-        decoding = sum(live.rows for live in self._in_engine.values()) - stepping
+        stepping = sum(live.rows for live in of_people if live.is_stepping)
+        decoding = sum(live.rows for live in of_people) - stepping
         # One job beyond the knee is ready when a place becomes free; a job that is larger than the
         # batch waits until it is alone.
         is_full = stepping > info.max_rows or decoding > max(info.max_rows, _MAX_DECODING_ROWS)
         if is_full or (stepping and self._live[job_id].rows > info.max_rows):
+            return None
+        if self._live[job_id].job.owner_id == NOBODY and self._in_engine:
             return None
         self._fair.take()
         live = self._in_engine[job_id] = self._live[job_id]
@@ -299,7 +301,9 @@ class JobQueue:
         failure: EngineError = GenerationCancelledError(_CANCELLED)
         try:
             if self._engine.info is not None:  # another handshake than the one it was accepted by
-                self._engine.info.check(job.request)
+                request = self._refit(job, self._engine.info)
+                if request != job.request:
+                    job = live.job = await self._store.change_request(job.id, request)
             images = {name: await self._store.image(name) for name in job.request.images}
             if not live.has_ended():
                 await self._engine.submit(job.id, job.request, images, job.attempts)
@@ -335,10 +339,29 @@ class JobQueue:
                 live.back_to_waiting()
             if state.job_ids:
                 self._start_task(self._keeper.count_death(state.job_ids))
+        if isinstance(state, EngineReady):
+            self._look_for_misfits(state.info)
         self._engine_state = state
         self._engine_changed.notify()
         self._reordered()
         self._wake()
+
+    def _look_for_misfits(self, info: EngineInfo) -> None:
+        """Ends the waiting jobs that another model cannot make; the others are adapted in their turn."""
+        if info.model != self._rate_of:
+            self._rate, self._rate_of = WorkRate(), info.model
+        for live in list(self._live.values()):
+            if live.stage not in (Stage.ARRIVING, Stage.WAITING):
+                continue
+            try:
+                self._refit(live.job, info)
+            except InvalidRequestError as error:
+                self._pacer.remove(live)
+                self._fair.remove(live.job.id)
+                self._in_engine[live.job.id] = live
+                self._start_task(self._follow(live))
+                failed = GenerationFailed(live.job.id, type(error).__name__, str(error))
+                self._on_job_event(live, failed)
 
     def _on_job_event(self, live: LiveJob, event: JobEvent) -> None:
         now = self._clock()
@@ -393,41 +416,3 @@ class JobQueue:
 
     def _wake(self) -> None:
         self._may_send.set()
-
-    def _reordered(self) -> None:
-        """The order changed: whoever watches a waiting job sees its new place."""
-        self._places_at = None
-        for live in self._live.values():
-            if live.is_waiting:
-                live.changed.notify()
-
-    def _all_places(self) -> dict[str, Queued]:
-        """Returns the places in order of start; estimates are at most a second old."""
-        now = self._clock()
-        if self._places_at is None or now - self._places_at >= 1.0:
-            self._places = self._compute_places()
-            self._places_at = now
-        return self._places
-
-    def _compute_places(self) -> dict[str, Queued]:
-        handed_over = list(self._in_engine.values())
-        waiting = [live for live in handed_over if live.is_waiting]
-        waiting += [self._live[job_id] for job_id in self._fair.order()]
-        waiting += list(self._pacer)
-        etas: Sequence[float | None] = [None] * len(waiting)
-        info, rate = self._engine.info, self._rate.per_second
-        if self._engine.is_ready and info is not None and rate is not None:
-            etas = start_times(
-                [
-                    (live.rows, live.work_left)
-                    for live in handed_over
-                    if live.is_stepping and not live.is_waiting
-                ],
-                [(live.rows, live.work_left) for live in waiting],
-                max_rows=info.max_rows,
-                work_per_second=rate,
-            )
-        return {
-            live.job.id: Queued(live.job.id, position, eta)
-            for position, (live, eta) in enumerate(zip(waiting, etas, strict=True), start=1)
-        }

@@ -30,9 +30,8 @@ from pydantic_settings import (
 )
 
 from engine.errors import StartError
+from engine.protocol import ENGINE_FD_VARIABLE
 from engine.types import MAX_PROMPT_LENGTH
-
-ENGINE_FD_VARIABLE = "EASEL_ENGINE_FD"  # the engine's end of the socket pair
 
 
 class EngineSettings(BaseSettings):
@@ -54,16 +53,38 @@ class EngineSettings(BaseSettings):
     max_rows: int | None = Field(
         None, ge=1, le=64, description="U-Net rows of one call; None measures the knee at start"
     )
+    row_buckets: str = Field(
+        "auto",
+        pattern=r"^(auto|off|[1-9]\d*(\s*,\s*[1-9]\d*)*)$",
+        description="Rows that a U-Net call may have, others are padded, so that CUDA graphs can be "
+        "recorded: numbers with commas, off, or auto (powers of two on CUDA, else off)",
+    )
     controlnets: str | None = Field(
         None,
         description="A folder with one ControlNet folder for each kind, or kind=folder-or-hub-id with "
         "commas; None is the model's own",
     )
+    detectors: str | None = Field(
+        None,
+        description="What reads pictures for ControlNets: name=folder-or-hub-id with commas; the names "
+        "are pose (ViTPose), people (RT-DETR), depth and segmentation (ADE20K). What is not named is "
+        "the pocket model's own, or with other models ViTPose and Depth Anything from the hub",
+    )
+    upscaler: str | None = Field(
+        None,
+        description="A Swin2SR that makes pictures larger, a folder or a hub id; None is Lanczos",
+    )
     controlnet_memory_mb: int = Field(
-        3000, ge=0, description="ControlNets that are kept loaded while no job needs them"
+        3000,
+        ge=0,
+        description="ControlNets, and the upscaler, that are kept loaded while no job needs them",
     )
     adapter_memory_mb: int = Field(
         1000, ge=0, description="LoRAs that are kept loaded while no job needs them"
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="What the engine measured of this machine; None is cache in the data directory",
     )
     preview_interval_s: float = Field(1.5, gt=0, description="At most one preview a job each")
 
@@ -99,11 +120,24 @@ class Settings(EngineSettings):
         None,
         description="LoRAs that people may use; None is the folder loras in the data directory",
     )
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Further models that the bot's owners may load by /admin model: as in `model`, with "
+        "commas",
+    )
+    model_dir: Path | None = Field(
+        None,
+        description="A folder with further models, diffusers folders and .safetensors checkpoints; None "
+        "is models in the data directory",
+    )
     wildcard_dir: Path | None = Field(
         None,
         description="Text files for __name__ in prompts; None is wildcards in the data directory",
     )
     max_lora_mb: float = Field(1000.0, gt=0, description="Largest LoRA that is read, MiB")
+    max_loras: int = Field(
+        1000, ge=1, description="Styles at most, from the folder and sent by the bot's owners"
+    )
     engine_command: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None, description="Command of the engine process; None is this Python's engine.worker"
     )
@@ -112,6 +146,15 @@ class Settings(EngineSettings):
     health_file: Path | None = Field(
         None, description="JSON of the bot's state, rewritten every few seconds"
     )
+
+    backups_kept: int = Field(7, ge=1, description="Backups that are kept, the newest ones")
+    backup_every_h: float = Field(
+        0.0, ge=0, description="Hours between backups that are made unasked; 0 is none"
+    )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Where Prometheus reads the metrics; None is off"
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that the metrics are served at")
 
     max_waiting_per_person: int = Field(4, ge=1, description="Jobs waiting or running")
     max_queue_length: int = Field(500, ge=1, description="Everybody's jobs together")
@@ -124,6 +167,12 @@ class Settings(EngineSettings):
     )
     engine_start_timeout_s: float = Field(
         300.0, gt=0, description="Without progress of its start the engine counts as hung"
+    )
+    engine_memory_mb: int | None = Field(
+        None,
+        ge=1,
+        description="Resident memory above which the engine is replaced between two jobs, MiB; None is "
+        "no limit",
     )
     step_timeout_s: float = Field(45.0, gt=0, description="Without a step the engine is hung")
 
@@ -140,13 +189,13 @@ class Settings(EngineSettings):
             if value != "" or name == "default_negative_prompt"
         }
 
-    @field_validator("attachment_hosts", mode="before")
+    @field_validator("attachment_hosts", "models", mode="before")
     @classmethod
-    def _split_hosts(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         """Takes "a, b" as well as a TOML list."""
         if not isinstance(value, str):
             return value
-        return tuple(host.strip() for host in value.split(",") if host.strip())
+        return tuple(one.strip() for one in value.split(",") if one.strip())
 
     @field_validator("engine_command", mode="before")
     @classmethod
@@ -160,6 +209,11 @@ class Settings(EngineSettings):
         return self.lora_dir if self.lora_dir is not None else self.data_dir / "loras"
 
     @property
+    def model_folder(self) -> Path:
+        """Where the operator puts further models."""
+        return self.model_dir if self.model_dir is not None else self.data_dir / "models"
+
+    @property
     def wildcard_folder(self) -> Path:
         """Where the operator puts lists of words, a file each."""
         return self.wildcard_dir if self.wildcard_dir is not None else self.data_dir / "wildcards"
@@ -171,6 +225,7 @@ class Settings(EngineSettings):
     def engine_environment(self) -> dict[str, str]:
         """Returns the `EASEL_...` variables that give the engine process this `EngineSettings`."""
         values = {name: getattr(self, name) for name in EngineSettings.model_fields}
+        values["cache_dir"] = self.cache_dir or self.data_dir.absolute() / "cache"
         return {f"EASEL_{name.upper()}": str(v) for name, v in values.items() if v is not None}
 
     @classmethod

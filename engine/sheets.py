@@ -2,14 +2,14 @@
 
 Each is an ordinary job, stored before anything is answered. Which batch it belongs to stands in its origin,
 `batch:<id>:<number>` or `sheet:<id>:<number>`, so that nothing else has to be remembered over a restart.
+
+A batch is accepted where one job is: its own jobs do not stand in its way. They cost as much as any other
+pictures, and the queue takes turns between people, so nobody waits longer for them.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
-
-from engine.types import Limits, Submission
 
 MAX_CELLS = 9
 ACTION = "try"
@@ -37,16 +37,3 @@ def sheet_of(origin: str) -> str | None:
     """Returns the sheet that a job belongs to; None for other jobs."""
     batch = batch_of(origin)
     return batch if batch is not None and batch.startswith("sheet:") else None
-
-
-def limits_for(submission: Submission, limits: Limits) -> Limits:
-    """Returns the limits of a submission: a batch is counted as one job.
-
-    They cost as much as any other pictures, and the queue takes turns between people, so nobody waits
-    longer for them.
-    """
-    if batch_of(submission.origin) is None:
-        return limits
-    more = MAX_JOBS - 1
-    per_minute = limits.per_minute + more if limits.per_minute else 0
-    return dataclasses.replace(limits, waiting=limits.waiting + more, per_minute=per_minute)

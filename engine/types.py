@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from engine.errors import InvalidRequestError
+from engine.words import N_, Words
 
 MAX_SEED = 2**32 - 1
 MAX_PROMPT_LENGTH = 1500  # characters
@@ -24,9 +25,12 @@ MAX_CONTROLS = 3  # ControlNets of one job
 MAX_CONTROL_SCALE = 2.0
 MAX_ADAPTERS = 5  # LoRAs of one job
 MAX_ADAPTER_WEIGHT = 2.0  # also below zero, where a LoRA does the opposite
+NOBODY = -1  # owner of jobs that the bot itself wants; they wait until no person's job does
 MAX_CLIP_SKIP = 11  # a model may have fewer layers
 MAX_UPSCALED_SIDE = 4096  # pixels
-UPSCALING_WORK = 0.1  # row-step-megapixels of an upscaled megapixel: about a step's time on a CPU
+# Row-step-megapixels of an upscaled megapixel. Lanczos takes about a step's time on a CPU. The usual Swin2SR has
+# 12 million weights for each small pixel, with the overlap of its tiles four times what an SD 1.5 has in a row.
+UPSCALING_WORK = {"lanczos": 0.1, "swin2sr": 4.0}
 CONTROL_COST = 0.35  # a ControlNet's work for a row as a share of the U-Net's (283 of 803 GFLOP)
 
 
@@ -70,6 +74,12 @@ class Upscaler(StrEnum):
     """How a picture is made larger without drawing anything new."""
 
     LANCZOS = "lanczos"
+    SWIN2SR = "swin2sr"  # a learned one, where the operator has installed it
+
+    @property
+    def label(self) -> str:
+        """Its name as its makers write it."""
+        return {"lanczos": "Lanczos", "swin2sr": "Swin2SR"}[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +96,8 @@ class SecondPass:
 
     def __post_init__(self) -> None:
         """Raises InvalidRequestError when a field is out of range."""
-        _check_number("second pass scale", self.scale, 1.0, 2.0)
-        _check_number("second pass strength", self.strength, 0.01, 1.0)
+        _check_number(N_("second pass scale"), self.scale, 1.0, 2.0)
+        _check_number(N_("second pass strength"), self.strength, 0.01, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +120,15 @@ class Control:
 
     def __post_init__(self) -> None:
         """Raises InvalidRequestError when a field is out of range."""
-        _check_number("control strength", self.scale, 0, MAX_CONTROL_SCALE)
-        _check_number("start of the control", self.start, 0, 1)
-        _check_number("end of the control", self.end, 0, 1)
+        _check_number(N_("control strength"), self.scale, 0, MAX_CONTROL_SCALE)
+        _check_number(N_("start of the control"), self.start, 0, 1)
+        _check_number(N_("end of the control"), self.end, 0, 1)
         if self.start >= self.end:
             raise InvalidRequestError(
-                f"The control would start at {self.start:g} and end at {self.end:g} of the steps. "
-                "The start must be before the end."
+                "The control would start at {start:g} and end at {end:g} of the steps. "
+                "The start must be before the end.",
+                start=self.start,
+                end=self.end,
             )
 
 
@@ -136,7 +148,9 @@ class AdapterWeight:
 
     def __post_init__(self) -> None:
         """Raises InvalidRequestError when the weight is out of range."""
-        _check_number("weight of the style", self.weight, -MAX_ADAPTER_WEIGHT, MAX_ADAPTER_WEIGHT)
+        _check_number(
+            N_("weight of the style"), self.weight, -MAX_ADAPTER_WEIGHT, MAX_ADAPTER_WEIGHT
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,40 +206,47 @@ class GenerationRequest:
         """Raises InvalidRequestError, naming the option and its range, when a field is out of range."""
         if not self.prompt.strip():
             raise InvalidRequestError("The prompt is empty. Say what the picture should show.")
-        for name, text in (("prompt", self.prompt), ("negative prompt", self.negative_prompt)):
+        texts = ((N_("prompt"), self.prompt), (N_("negative prompt"), self.negative_prompt))
+        for name, text in texts:
             if len(text) > MAX_PROMPT_LENGTH:
                 raise InvalidRequestError(
-                    f"The {name} has {len(text):,} characters, at most {MAX_PROMPT_LENGTH:,} are "
-                    "read. Shorten it."
+                    "The {name} has {count:,} characters, at most {limit:,} are read. Shorten it.",
+                    name=name,
+                    count=len(text),
+                    limit=MAX_PROMPT_LENGTH,
                 )
-        _check_number("seed", self.seed, 0, MAX_SEED)
-        _check_number("number of pictures", self.num_images, 1, MAX_IMAGES)
-        _check_number("steps", self.num_inference_steps, 1, MAX_STEPS)
-        _check_number("guidance", self.guidance_scale, 0, MAX_GUIDANCE_SCALE)
+        _check_number(N_("seed"), self.seed, 0, MAX_SEED)
+        _check_number(N_("number of pictures"), self.num_images, 1, MAX_IMAGES)
+        _check_number(N_("steps"), self.num_inference_steps, 1, MAX_STEPS)
+        _check_number(N_("guidance"), self.guidance_scale, 0, MAX_GUIDANCE_SCALE)
         if self.width < 1 or self.height < 1:
             raise InvalidRequestError(
-                f"A picture of {self.width}x{self.height} cannot be made. "
-                "Width and height must be positive."
+                "A picture of {width}x{height} cannot be made. Width and height must be positive.",
+                width=self.width,
+                height=self.height,
             )
         if (self.init_image is None) != (self.strength is None):
             raise InvalidRequestError("Strength goes with a picture to start from. Give both.")
         if self.strength is not None:
-            _check_number("strength", self.strength, 0, 1)
+            _check_number(N_("strength"), self.strength, 0, 1)
         if self.mask_image is not None and self.init_image is None:
             raise InvalidRequestError("A mask goes with a picture to start from. Give both.")
         kinds = [control.kind for control in self.controls]
         if len(kinds) > MAX_CONTROLS or len(set(kinds)) < len(kinds):
             raise InvalidRequestError(
-                f"A picture takes at most {MAX_CONTROLS} controls, each kind once, not "
-                f"{', '.join(kinds)}. Leave one out."
+                "A picture takes at most {limit} controls, each kind once, not {kinds}. "
+                "Leave one out.",
+                limit=MAX_CONTROLS,
+                kinds=", ".join(kinds),
             )
         hashes = {adapter.sha256 for adapter in self.adapters}
         if len(self.adapters) > MAX_ADAPTERS or len(hashes) < len(self.adapters):
             raise InvalidRequestError(
-                f"A picture takes at most {MAX_ADAPTERS} styles, each once, not {len(self.adapters)}. "
-                "Leave one out."
+                "A picture takes at most {limit} styles, each once, not {count}. Leave one out.",
+                limit=MAX_ADAPTERS,
+                count=len(self.adapters),
             )
-        _check_number("clip skip", self.clip_skip, 0, MAX_CLIP_SKIP)
+        _check_number(N_("clip skip"), self.clip_skip, 0, MAX_CLIP_SKIP)
         if self.upscaler is not None and (self.strength != 0 or self.num_images != 1):
             raise InvalidRequestError("Upscaling takes one picture and keeps it. Give one.")
 
@@ -273,13 +294,29 @@ class GenerationRequest:
         second = 0 if self.second_pass is None else int(steps * self.second_pass.strength)
         return self.sampler.unet_calls(second, steps)
 
+    def longest_side(self, size_multiple: int) -> int:
+        """Returns the pixels of a finished picture's longer side, as the model's sizes go."""
+        side = max(self.width, self.height)
+        if self.second_pass is None:
+            return side
+        return round(side * self.second_pass.scale / size_multiple) * size_multiple
+
+    @property
+    def steps_asked(self) -> int:
+        """Steps of a full run with those of its second pass; of an upscaled picture none."""
+        if self.upscaler is not None:
+            return 0
+        second = self.second_pass
+        more = int(self.num_inference_steps * second.strength) if second is not None else 0
+        return self.num_inference_steps + more
+
     @property
     def work(self) -> float:
         """Work of the job in row-step-megapixels, the unit of fairness and of the estimated time."""
         second = self.second_pass
         megapixels = self.width * self.height / 1e6
         if self.upscaler is not None:
-            return UPSCALING_WORK * megapixels
+            return UPSCALING_WORK[self.upscaler] * megapixels
         step_megapixels = max(self._first_calls, 1) * megapixels
         if second is not None:
             step_megapixels += self._second_calls * megapixels * second.scale**2
@@ -305,6 +342,8 @@ class InstalledAdapter:
         source: The file that it was copied from; "" when somebody sent it.
         stamp: Size and time of that file when it was read.
         is_gone: That file was removed or replaced; the name is still known for history.
+        is_removed: An owner of the bot removed it; a file that stays in its place does not bring it back.
+        former_names: What it was called before, so that what people set finds it.
     """
 
     sha256: str
@@ -320,6 +359,8 @@ class InstalledAdapter:
     source: str = ""
     stamp: str = ""
     is_gone: bool = False
+    is_removed: bool = False
+    former_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +370,7 @@ class EngineInfo:
     Attributes:
         model: Name that people see and requests carry.
         model_hash: First 10 hex digits of the U-Net weights' sha256 (A1111's "Model hash").
-        family: "pocket", "sd15" or "sd2"; which LoRAs fit, see `engine.lora.layers`.
+        family: "pocket", "sd15", "sd2" or "sdxl"; which LoRAs fit, see `engine.lora.layers`.
         native_size: Side of the square that the model was trained on, pixels.
         size_multiple: Width and height must be multiples of this.
         max_side: Largest width or height, pixels.
@@ -346,7 +387,8 @@ class EngineInfo:
         default_negative_prompt: The model's own choice; words that a model never saw would spoil its
             pictures.
         control_kinds: ControlNets that the model has; each is loaded when it is first asked for.
-        adapters: sha256 of LoRAs that are loaded at the start.
+        upscalers: What makes pictures larger, the best last; a learned one is loaded when it is first
+            asked for.
     """
 
     model: str
@@ -367,45 +409,81 @@ class EngineInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     default_negative_prompt: str = ""
     control_kinds: tuple[str, ...] = ()
-    adapters: tuple[str, ...] = ()
+    upscalers: tuple[Upscaler, ...] = (Upscaler.LANCZOS,)
+
+    @property
+    def best_upscaler(self) -> Upscaler:
+        """What makes pictures larger unless somebody says otherwise."""
+        return self.upscalers[-1]
 
     def check(self, request: GenerationRequest) -> None:
         """Raises InvalidRequestError when this model cannot run the request."""
         if request.upscaler is not None:  # whichever model made it
+            if request.upscaler not in self.upscalers:
+                raise InvalidRequestError(
+                    "The upscaler {name} is not installed here any more. Upscale the picture again.",
+                    name=request.upscaler.label,
+                )
             if max(request.width, request.height) > MAX_UPSCALED_SIDE:
                 raise InvalidRequestError(
-                    f"The picture would have {request.width}x{request.height} pixels, at most "
-                    f"{MAX_UPSCALED_SIDE} a side are made. Choose a smaller factor."
+                    "The picture would have {width}x{height} pixels, at most {limit} a side are "
+                    "made. Choose a smaller factor.",
+                    width=request.width,
+                    height=request.height,
+                    limit=MAX_UPSCALED_SIDE,
                 )
             return
         if request.model != self.model:
             raise InvalidRequestError(
-                f"The model {request.model!r} is not loaded. Loaded now: {self.model!r}."
+                "The model {model!r} is not loaded. Loaded now: {loaded!r}.",
+                model=request.model,
+                loaded=self.model,
             )
         if request.sampler not in self.samplers:
             known = ", ".join(self.samplers)
             raise InvalidRequestError(
-                f"{self.model} has no sampler {request.sampler!r}. Choose one of: {known}."
+                "{model} has no sampler {sampler!r}. Choose one of: {known}.",
+                model=self.model,
+                sampler=request.sampler,
+                known=known,
             )
         if request.sampler.is_distilled and request.num_inference_steps > MAX_LCM_STEPS:
             raise InvalidRequestError(
-                f"The sampler {request.sampler} runs at most {MAX_LCM_STEPS} steps, not "
-                f"{request.num_inference_steps}. Use fewer (4 to 8 are usual) or another sampler."
+                "The sampler {sampler} runs at most {limit} steps, not {steps}. "
+                "Use fewer (4 to 8 are usual) or another sampler.",
+                sampler=request.sampler,
+                limit=MAX_LCM_STEPS,
+                steps=request.num_inference_steps,
             )
         for control in request.controls:
             if control.kind not in self.control_kinds:
                 known = ", ".join(self.control_kinds)
-                has = f"Choose one of: {known}." if known else "It has none."
-                raise InvalidRequestError(f"{self.model} has no control {control.kind!r}. {has}")
+                if not known:
+                    raise InvalidRequestError(
+                        "{model} has no control {kind!r}. It has none.",
+                        model=self.model,
+                        kind=control.kind,
+                    )
+                raise InvalidRequestError(
+                    "{model} has no control {kind!r}. Choose one of: {known}.",
+                    model=self.model,
+                    kind=control.kind,
+                    known=known,
+                )
         scale = request.second_pass.scale if request.second_pass else 1.0
-        for name, value in (("width", request.width), ("height", request.height)):
+        for name, value in ((N_("width"), request.width), (N_("height"), request.height)):
             if value % self.size_multiple or not (
                 self.size_multiple <= value * scale <= self.max_side
             ):
                 biggest = int(self.max_side / scale) // self.size_multiple * self.size_multiple
                 raise InvalidRequestError(
-                    f"{value} is no {name} for {self.model}: it takes {self.size_multiple} to "
-                    f"{biggest} in steps of {self.size_multiple}."
+                    "{value} is no {name} for {model}: it takes {multiple} to {limit} in steps of "
+                    "{multiple}.",
+                    value=value,
+                    name=name,
+                    model=self.model,
+                    multiple=self.size_multiple,
+                    limit=biggest,
                 )
 
     def cost(self, request: GenerationRequest) -> float:
@@ -415,21 +493,64 @@ class EngineInfo:
         return max(round(request.work / standard, 2), 0.01)
 
 
+class Whose(StrEnum):
+    """Who set a limit, and for whom."""
+
+    OWNERS = "owners"  # the bot's owners, for everybody
+    OWNERS_PERSON = "owners_person"  # they, for this person
+    SERVER = "server"  # the managers of a server, for everybody there
+    ROLE = "role"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The most of something, and who said so."""
+
+    value: int
+    whose: Whose
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What a server's managers allow a person; only the jobs of that server are counted.
+
+    Attributes:
+        guild_id: The server.
+        waiting: Jobs of the person there that are not final; None is no limit of theirs.
+        per_minute: Jobs of the person there in 60 seconds; the same.
+    """
+
+    guild_id: int
+    waiting: Bound | None = None
+    per_minute: Bound | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a person may have waiting and use up; 0 means no limit for the two windows.
+    """What a person may ask for, have waiting and use up; 0 means no limit for the two windows.
+
+    A batch (see `engine.sheets`) is accepted where one job is; what it costs is counted in full.
 
     Attributes:
         waiting: Jobs of one person that are not final.
         queue: Jobs of everybody that are not final.
         daily: Cost of one person in 24 hours, see `EngineInfo.cost`.
         per_minute: Jobs of one person in 60 seconds.
+        steps: Steps of one picture, those of a second pass included; None is the engine's own limit.
+        side: Pixels of a finished picture's longer side; the same.
+        count: Pictures of one command; the same.
+        here: What counts in the server beside all this.
     """
 
     waiting: int
     queue: int
     daily: float = 0.0
     per_minute: int = 0
+    steps: Bound | None = None
+    side: Bound | None = None
+    count: Bound | None = None
+    here: ServerLimits | None = None
 
 
 class JobState(StrEnum):
@@ -456,7 +577,7 @@ class Destination:
         guild_id: Server, or None in a DM.
         private: Only the owner may see status and result.
         spoiler: Pictures are hidden until clicked.
-        locale: Discord locale of the owner, for the texts of late messages.
+        locale: Discord locale of its messages.
     """
 
     channel_id: int
@@ -477,6 +598,9 @@ class Submission:
         owner_name: Display name, for lists and the picture's page; never used to decide anything.
         action: "imagine", "reroll", ... for history.
         parent_id: Generation that this one came from, or None.
+        role_ids: The owner's roles in the destination's server; only until it is a job.
+        batch_pictures: Pictures of all jobs of its batch, see `engine.sheets`; 0 without one.
+        pins_model: The person asked for the request's very model, by its name or by "the same again".
     """
 
     origin: str
@@ -486,6 +610,9 @@ class Submission:
     request: GenerationRequest
     action: str = "imagine"
     parent_id: str | None = None
+    role_ids: tuple[int, ...] = ()
+    batch_pictures: int = 0
+    pins_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,6 +629,7 @@ class Job:
         sending_since: Set before the result's first send; its outcome is unknown until
             `delivered_at` is set.
         delivered_at: When the result or the apology reached its owner, or was given up for /history.
+        bumped_at: When an operator put it to the front of the line.
     """
 
     id: str
@@ -518,6 +646,7 @@ class Job:
     result_channel_id: int | None = None
     sending_since: datetime | None = None
     delivered_at: datetime | None = None
+    bumped_at: datetime | None = None
 
     @property
     def owner_id(self) -> int:
@@ -545,6 +674,27 @@ class Picture:
     width: int
     height: int
     png: bytes
+
+
+class Flow(StrEnum):
+    """Whether the queue goes on, as the operator decided."""
+
+    OPEN = "open"
+    PAUSED = "paused"  # what runs ends, what waits stays, what comes waits behind it
+    DRAINING = "draining"  # what was accepted is made, nothing new is
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The model that was loaded last by decision.
+
+    Attributes:
+        source: What the settings call it, see `EngineSettings.model`.
+        configured: What the settings named then: when they name another one now, that counts.
+    """
+
+    source: str
+    configured: str
 
 
 # What the engine reports of a job, in this order; `GenerationResult` or `GenerationFailed` is last.
@@ -614,10 +764,14 @@ JobEvent = Queued | Started | Progress | GenerationResult | GenerationFailed
 
 @dataclass(frozen=True, slots=True)
 class EngineLoading:
-    """The engine is starting: what it is doing ("downloading unet") and how far (0 to 1, or None)."""
+    """The engine is starting: what it is doing ("downloading unet") and how far (0 to 1, or None).
+
+    `model` is the name of another model that is to take the place of the one of before, or "".
+    """
 
     stage: str
     fraction: float | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -632,12 +786,14 @@ class EngineDied:
     """The process ended. `job_ids` were running in it and are tried again unless they fail.
 
     `message` is for the operator's log. `is_hopeless` when it could not load the model: it is started
-    again now and then, but that will not help before the operator does something.
+    again now and then, but that will not help before the operator does something. `noticed_s` went by
+    between its end and this event.
     """
 
     message: str
     job_ids: tuple[str, ...]
     is_hopeless: bool = False
+    noticed_s: float = 0.0
 
 
 EngineEvent = EngineLoading | EngineReady | EngineDied | JobEvent
@@ -671,8 +827,12 @@ class Generation:
         return self.submission.request
 
 
-def _check_number(name: str, value: float, low: float, high: float) -> None:
+def _check_number(name: Words, value: float, low: float, high: float) -> None:
     if isinstance(value, bool) or not math.isfinite(value) or not low <= value <= high:
         raise InvalidRequestError(
-            f"The {name} is {value}, it must be between {low:g} and {high:.10g}."
+            "The {name} is {value}, it must be between {low:g} and {high:.10g}.",
+            name=name,
+            value=value,
+            low=low,
+            high=high,
         )

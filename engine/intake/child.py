@@ -12,9 +12,10 @@ from typing import Any
 
 from engine.errors import RefusedFileError
 from engine.intake import frames, limits, pictures
+from engine.words import N_
 
 _MAX_BLOB = 2**30  # the bot has counted the bytes before
-TOO_MUCH_MEMORY = (
+TOO_MUCH_MEMORY = N_(
     "The picture needs too much memory to be read. Make it smaller, or save it again as PNG, "
     "JPEG or WebP."
 )

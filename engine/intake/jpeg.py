@@ -16,6 +16,7 @@ from engine.intake.still import (
     orientation_of,
     too_deep,
 )
+from engine.words import N_
 
 _MAX_SEGMENTS = 2_000
 _MAX_SCANS = 100  # encoders write about ten
@@ -48,17 +49,17 @@ def read(data: bytes) -> Still:
             break
         segments += 1
         if segments > _MAX_SEGMENTS:
-            raise too_deep("JPEG", segments, "parts", _MAX_SEGMENTS)
+            raise too_deep("JPEG", segments, N_("parts"), _MAX_SEGMENTS)
         body, position = _segment(data, position)
         raw = b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
         if marker in _FRAMES:
             if size is not None:
-                raise broken("JPEG", "it has two headers")
+                raise broken("JPEG", N_("it has two headers"))
             size = _frame(marker, body)
             kept.append(raw)
         elif marker == _SCAN:
             if size is None:
-                raise broken("JPEG", "its pixels come before its header")
+                raise broken("JPEG", N_("its pixels come before its header"))
             scans += 1
             _check_scans(scans, *size)
             match = _MARKER.search(data, position)
@@ -74,18 +75,20 @@ def read(data: bytes) -> Still:
             profile_parts.append(body)
         elif marker not in _APPLICATION:
             raise RefusedFileError(
-                f"This JPEG is of a rare kind that is not read (part {marker:02X}). "
-                f"Save it again as {ALLOWED} and send that."
+                "This JPEG is of a rare kind that is not read (part {part}). "
+                "Save it again as {allowed} and send that.",
+                part=f"{marker:02X}",
+                allowed=ALLOWED,
             )
     if size is None or not scans:
-        raise broken("JPEG", "it has no pixels")
+        raise broken("JPEG", N_("it has no pixels"))
     profile = _profile(profile_parts)
     return Still("JPEG", b"".join(kept), *size, orientation=orientation, profile=profile)
 
 
 def _next_marker(data: bytes, position: int) -> tuple[int, int]:
     if data[position : position + 1] not in (b"\xff", b""):
-        raise broken("JPEG", "there is no part where one should begin")
+        raise broken("JPEG", N_("there is no part where one should begin"))
     while data[position : position + 1] == b"\xff":  # fillers
         position += 1
     if position >= len(data):
@@ -98,7 +101,7 @@ def _segment(data: bytes, position: int) -> tuple[bytes, int]:
         raise cut_off("JPEG")
     (length,) = struct.unpack_from(">H", data, position)
     if length < 2:
-        raise broken("JPEG", "a part has a wrong length")
+        raise broken("JPEG", N_("a part has a wrong length"))
     end = position + length
     if end > len(data):
         raise cut_off("JPEG")
@@ -108,12 +111,14 @@ def _segment(data: bytes, position: int) -> tuple[bytes, int]:
 def _frame(marker: int, body: bytes) -> tuple[int, int]:
     """Returns width and height of a frame header."""
     if len(body) < 6 or len(body) != 6 + 3 * body[5]:
-        raise broken("JPEG", "its header has a wrong length")
+        raise broken("JPEG", N_("its header has a wrong length"))
     precision, height, width, components = struct.unpack_from(">BHHB", body)
     if marker not in (*_BASELINE, _PROGRESSIVE) or precision != 8 or components not in (1, 3, 4):
         raise RefusedFileError(
             "This JPEG is of a rare kind that is not read (lossless, arithmetic or "
-            f"{precision} bits). Save it again as {ALLOWED} and send that."
+            "{bits} bits). Save it again as {allowed} and send that.",
+            bits=precision,
+            allowed=ALLOWED,
         )
     check_size("JPEG", width, height)
     return width, height
@@ -123,8 +128,10 @@ def _check_scans(scans: int, width: int, height: int) -> None:
     limit = max(min(_MAX_SCANS, _MAX_SCANNED_PIXELS // (width * height)), 1)
     if scans > limit:
         raise RefusedFileError(
-            f"This JPEG is stored in more than {limit} passes, which takes too long to read. "
-            f"Save it again as {ALLOWED} and send that."
+            "This JPEG is stored in more than {limit} passes, which takes too long to read. "
+            "Save it again as {allowed} and send that.",
+            limit=limit,
+            allowed=ALLOWED,
         )
 
 

@@ -11,8 +11,9 @@ from engine.errors import RefusedFileError
 from engine.intake import jpeg, png, webp
 from engine.intake.kinds import ALLOWED, kind_of
 from engine.intake.still import MAX_PIXELS, CleanPicture, Still, broken
+from engine.words import N_
 
-FIRST_FRAME = "The picture is an animation; only its first frame was used."
+FIRST_FRAME = N_("The picture is an animation; only its first frame was used.")
 
 _PLUGINS = (JpegImagePlugin, PngImagePlugin, WebPImagePlugin)  # importing them registers them
 _READERS = {"PNG": png.read, "JPEG": jpeg.read, "WebP": webp.read}
@@ -47,11 +48,11 @@ def clean(data: bytes, max_side: int) -> CleanPicture:
         RefusedFileError: The file is not used; the message says why.
     """
     if not data:
-        raise RefusedFileError(f"The file is empty. Send a {ALLOWED} picture.")
+        raise RefusedFileError("The file is empty. Send a {allowed} picture.", allowed=ALLOWED)
     kind = kind_of(data)
     reader = _READERS.get(kind)
     if reader is None:
-        raise RefusedFileError(f"That is {_a(kind)}; send {ALLOWED}.")
+        raise RefusedFileError("That is {kind}; send {allowed}.", kind=kind, allowed=ALLOWED)
     still = reader(data)
     picture = _decode(still, kind, max_side)
     picture = _on_white(picture, still.profile)
@@ -73,14 +74,14 @@ def _decode(still: Still, kind: str, max_side: int) -> Image.Image:
     try:
         picture: Image.Image = Image.open(io.BytesIO(still.data), formats=[still.format])
         if picture.size != (still.width, still.height):
-            raise broken(kind, "its header and its pixels say different sizes")
+            raise broken(kind, N_("its header and its pixels say different sizes"))
         # A JPEG can be decoded at a half, a quarter or an eighth of its size.
         picture.draft(None, _within(picture.size, 2 * max_side))
         picture.load()
     except RefusedFileError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError, IndexError) as error:
-        raise broken(kind, "its pixels cannot be read") from error
+        raise broken(kind, N_("its pixels cannot be read")) from error
     picture = _plain(picture)
     limit = _within((still.width, still.height), _share(still, max_side))
     if picture.size != limit and (picture.width > limit[0] or picture.height > limit[1]):
@@ -157,12 +158,6 @@ def _share(still: Still, max_side: int) -> int:
 def _within(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     scale = min(max_side / max(size), 1.0)
     return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
-
-
-def _a(kind: str) -> str:
-    """Returns the words with their article, as they are spoken."""
-    is_vowel = kind.startswith(("AVIF", "SVG", "XML", "OpenEXR", "xz", "RAR"))
-    return f"an {kind}" if is_vowel else "text" if kind == "text" else f"a {kind}"
 
 
 def _sample() -> bytes:

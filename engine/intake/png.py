@@ -18,6 +18,7 @@ from engine.intake.still import (
     orientation_of,
     too_deep,
 )
+from engine.words import N_
 
 _MAX_CHUNKS = 20_000  # a large picture in chunks of 8 kB has a tenth
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -51,7 +52,7 @@ def read(data: bytes) -> Still:
     has_palette = has_pixels = are_pixels_over = False
     for number, (name, body, raw) in enumerate(_chunks(data)):
         if (number == 0) != (name == b"IHDR"):
-            raise broken("PNG", "its header is missing or there twice")
+            raise broken("PNG", N_("its header is missing or there twice"))
         are_pixels_over |= has_pixels and name != b"IDAT"
         match name:
             case b"IHDR":
@@ -60,14 +61,14 @@ def read(data: bytes) -> Still:
             case b"PLTE" if not has_pixels and not has_palette:
                 has_palette = True
                 if len(body) % 3 or not 3 <= len(body) <= 768:
-                    raise broken("PNG", "its palette has a wrong length")
+                    raise broken("PNG", N_("its palette has a wrong length"))
                 if shape.colour_type not in (0, 4):
                     kept.append(raw)
             case b"tRNS" if not has_pixels and len(body) <= 256:
                 kept.append(raw)
             case b"IDAT":
                 if are_pixels_over:
-                    raise broken("PNG", "its pixels are in two places")
+                    raise broken("PNG", N_("its pixels are in two places"))
                 has_pixels = True
                 pixels.append(body)
                 kept.append(raw)
@@ -81,13 +82,13 @@ def read(data: bytes) -> Still:
             case b"acTL" if len(body) == 8 and not has_pixels:
                 (frames,) = struct.unpack_from(">I", body)
             case _ if name not in _KNOWN and not name[0] & 0x20:
-                raise broken("PNG", "it needs an extension that is not known")
+                raise broken("PNG", N_("it needs an extension that is not known"))
     else:
         raise cut_off("PNG")
     if not has_pixels:
-        raise broken("PNG", "it has no pixels")
+        raise broken("PNG", N_("it has no pixels"))
     if shape.colour_type == _PALETTE and not has_palette:
-        raise broken("PNG", "its palette is missing")
+        raise broken("PNG", N_("its palette is missing"))
     _check_pixels(pixels, shape.packed_bytes)
     return Still(
         "PNG",
@@ -106,20 +107,20 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
     position = len(PNG_SIGNATURE)
     while position < len(data):
         if len(found) >= _MAX_CHUNKS:
-            raise too_deep("PNG", len(found) + 1, "parts", _MAX_CHUNKS)
+            raise too_deep("PNG", len(found) + 1, N_("parts"), _MAX_CHUNKS)
         if position + 12 > len(data):
             raise cut_off("PNG")
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if not name.isalpha() or not name.isascii():
-            raise broken("PNG", "there is no part where one should begin")
+            raise broken("PNG", N_("there is no part where one should begin"))
         if end > len(data):
             raise cut_off("PNG")
         if (
             name in _KNOWN
             and zlib.crc32(data[position + 4 : end - 4]).to_bytes(4, "big") != (data[end - 4 : end])
         ):
-            raise broken("PNG", "its check sums are wrong")
+            raise broken("PNG", N_("its check sums are wrong"))
         found.append((name, data[position + 8 : end - 4], data[position:end]))
         if name == b"IEND":
             break
@@ -156,23 +157,28 @@ def _check_pixels(parts: list[bytes], wanted: int) -> None:
             try:
                 wanted -= len(unpacker.decompress(rest, _WINDOW))
             except zlib.error as error:
-                raise broken("PNG", "its pixels cannot be read") from error
+                raise broken("PNG", N_("its pixels cannot be read")) from error
             rest = unpacker.unconsumed_tail
     if wanted > 0:
-        raise broken("PNG", "some of its pixels are missing")
+        raise broken("PNG", N_("some of its pixels are missing"))
 
 
 def _header(body: bytes) -> _Shape:
     if len(body) != _HEADER_LENGTH:
-        raise broken("PNG", "its header has a wrong length")
+        raise broken("PNG", N_("its header has a wrong length"))
     width, height, depth, colour_type, compression, filters, interlace = struct.unpack(
         ">IIBBBBB", body
     )
     check_size("PNG", width, height)
     if depth not in _DEPTHS.get(colour_type, ()):
-        raise broken("PNG", f"there is no colour type {colour_type} with {depth} bits")
+        raise broken(
+            "PNG",
+            N_("there is no colour type {kind} with {depth} bits").format(
+                kind=colour_type, depth=depth
+            ),
+        )
     if compression or filters or interlace > 1:
-        raise broken("PNG", "it is packed in a way that is not known")
+        raise broken("PNG", N_("it is packed in a way that is not known"))
     bits = depth * _CHANNELS[colour_type]
     return _Shape(width, height, bits, colour_type, is_interlaced=bool(interlace))
 
@@ -189,7 +195,8 @@ def _profile(body: bytes) -> bytes | None:
         return None
     if len(profile) > MAX_PROFILE:
         raise RefusedFileError(
-            f"The colour profile of this PNG is larger than {MAX_PROFILE // 2**20} MB. "
-            "Save the picture without it and send it again."
+            "The colour profile of this PNG is larger than {limit} MB. "
+            "Save the picture without it and send it again.",
+            limit=MAX_PROFILE // 2**20,
         )
     return profile

@@ -17,6 +17,7 @@ from engine.intake import frames
 from engine.intake.frames import Frame
 from engine.intake.still import CleanPicture
 from engine.settings import Settings
+from engine.words import N_
 
 _log = logging.getLogger("easel.intake")
 
@@ -25,15 +26,15 @@ _START_S = 30.0  # a tenth of a second, unless the machine is very busy
 _MAX_ANSWER = 64 * 2**20
 _MAX_LOG = 4000  # characters of a child's last words
 
-TOO_SLOW = (
+TOO_SLOW = N_(
     "The file takes too long to read (limit {seconds:g} s). Save it again as PNG, JPEG or WebP, "
     "smaller if you can, and send that."
 )
-BROKE = (
+BROKE = N_(
     "The file breaks the program that reads it, so it is not used. Save it again as PNG, JPEG or "
     "WebP and send that."
 )
-NOT_NOW = "Files cannot be checked at the moment. Try again in a few minutes."
+NOT_NOW = N_("Files cannot be checked at the moment. Try again in a few minutes.")
 
 
 class Intake:
@@ -157,7 +158,7 @@ class Intake:
         return child
 
     def _too_slow(self) -> RefusedFileError:
-        return RefusedFileError(TOO_SLOW.format(seconds=self._settings.intake_timeout_s))
+        return RefusedFileError(TOO_SLOW, seconds=self._settings.intake_timeout_s)
 
 
 class _Child:

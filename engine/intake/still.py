@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from engine.errors import RefusedFileError
 from engine.intake.kinds import ALLOWED
+from engine.words import N_
 
 MAX_PIXELS = 40_000_000
 MAX_RATIO = 20  # of the longer to the shorter side
@@ -61,36 +62,52 @@ class CleanPicture:
 def broken(kind: str, why: str) -> RefusedFileError:
     """Returns the refusal of a damaged file; `why` ends the sentence."""
     return RefusedFileError(
-        f"This {kind} file is damaged: {why}. Save it again as {ALLOWED} and send that."
+        "This {kind} file is damaged: {why}. Save it again as {allowed} and send that.",
+        kind=kind,
+        why=why,
+        allowed=ALLOWED,
     )
 
 
 def cut_off(kind: str) -> RefusedFileError:
     """Returns the refusal of a file whose end is missing."""
-    return broken(kind, "its end is missing")
+    return broken(kind, N_("its end is missing"))
 
 
 def too_deep(kind: str, count: int, what: str, limit: int) -> RefusedFileError:
     """Returns the refusal of a file with far more parts than pictures have."""
     return RefusedFileError(
-        f"This {kind} has {count:,} {what}, at most {limit:,} are read. "
-        f"Save it again as {ALLOWED} and send that."
+        "This {kind} has {count:,} {what}, at most {limit:,} are read. "
+        "Save it again as {allowed} and send that.",
+        kind=kind,
+        count=count,
+        what=what,
+        limit=limit,
+        allowed=ALLOWED,
     )
 
 
 def check_size(kind: str, width: int, height: int) -> None:
     """Raises RefusedFileError when a picture of this size is not read."""
     if width < 1 or height < 1:
-        raise broken(kind, f"it says that it has {width}x{height} pixels")
+        why = N_("it says that it has {width}x{height} pixels")
+        raise broken(kind, why.format(width=width, height=height))
     if width * height > MAX_PIXELS:
         raise RefusedFileError(
-            f"The picture has {width * height / 1e6:,.1f} megapixels ({width}x{height}), at most "
-            f"{MAX_PIXELS / 1e6:.0f} are read. Make it smaller and send it again."
+            "The picture has {megapixels:,.1f} megapixels ({width}x{height}), at most "
+            "{limit:.0f} are read. Make it smaller and send it again.",
+            megapixels=width * height / 1e6,
+            width=width,
+            height=height,
+            limit=MAX_PIXELS / 1e6,
         )
     if max(width, height) > MAX_RATIO * min(width, height):
         raise RefusedFileError(
-            f"The picture is too narrow ({width}x{height}): the longer side may be at most "
-            f"{MAX_RATIO} times the shorter. Crop it and send it again."
+            "The picture is too narrow ({width}x{height}): the longer side may be at most "
+            "{limit} times the shorter. Crop it and send it again.",
+            width=width,
+            height=height,
+            limit=MAX_RATIO,
         )
 
 

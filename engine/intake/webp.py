@@ -14,6 +14,7 @@ from engine.intake.still import (
     orientation_of,
     too_deep,
 )
+from engine.words import N_
 
 _MAX_CHUNKS = 5_000
 _ALPHA_FLAG = 0x10
@@ -37,7 +38,7 @@ def read(data: bytes) -> Still:
         raise cut_off("WebP")
     chunks = _chunks(data[12:length])
     if not chunks:
-        raise broken("WebP", "it has no pixels")
+        raise broken("WebP", N_("it has no pixels"))
     if chunks[0][0] != b"VP8X":
         pixels = _pixels(chunks[:1])
         return _still(pixels, _size(pixels))
@@ -56,9 +57,9 @@ def read(data: bytes) -> Still:
     else:
         pixels, size = _pixels(chunks[1:]), canvas
     if _size(pixels) != size:
-        raise broken("WebP", "its header and its pixels say different sizes")
+        raise broken("WebP", N_("its header and its pixels say different sizes"))
     if offset[0] + size[0] > canvas[0] or offset[1] + size[1] > canvas[1]:
-        raise broken("WebP", "its first frame is larger than the picture")
+        raise broken("WebP", N_("its first frame is larger than the picture"))
     return _still(
         pixels,
         size,
@@ -74,7 +75,7 @@ def _chunks(data: bytes) -> list[Chunk]:
     position = 0
     while position + 8 <= len(data):
         if len(found) >= _MAX_CHUNKS:
-            raise too_deep("WebP", len(found) + 1, "parts", _MAX_CHUNKS)
+            raise too_deep("WebP", len(found) + 1, N_("parts"), _MAX_CHUNKS)
         name, length = struct.unpack_from("<4sI", data, position)
         end = position + 8 + length
         if end > len(data):
@@ -86,14 +87,14 @@ def _chunks(data: bytes) -> list[Chunk]:
 
 def _canvas(body: bytes) -> tuple[int, int]:
     if len(body) < 10:
-        raise broken("WebP", "its header has a wrong length")
+        raise broken("WebP", N_("its header has a wrong length"))
     return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
 
 
 def _frame(body: bytes) -> tuple[list[Chunk], tuple[int, int], tuple[int, int]]:
     """Returns a frame's pixels, its place on the canvas and its size."""
     if len(body) < _FRAME_HEADER:
-        raise broken("WebP", "its first frame has a wrong length")
+        raise broken("WebP", N_("its first frame has a wrong length"))
     x, y, width, height = (int.from_bytes(body[i : i + 3], "little") for i in (0, 3, 6, 9))
     return _pixels(_chunks(body[_FRAME_HEADER:])), (2 * x, 2 * y), (width + 1, height + 1)
 
@@ -108,7 +109,7 @@ def _pixels(chunks: list[Chunk]) -> list[Chunk]:
             return [*alpha, (name, body)]
         elif name == b"VP8L":
             return [(name, body)]
-    raise broken("WebP", "it has no pixels")
+    raise broken("WebP", N_("it has no pixels"))
 
 
 def _size(pixels: list[Chunk]) -> tuple[int, int]:
@@ -117,11 +118,11 @@ def _size(pixels: list[Chunk]) -> tuple[int, int]:
         raise cut_off("WebP")
     if name == b"VP8 ":
         if body[3:6] != _LOSSY_START or body[0] & 1:
-            raise broken("WebP", "its pixels do not begin as they should")
+            raise broken("WebP", N_("its pixels do not begin as they should"))
         width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", body, 6))
     else:
         if body[0] != _LOSSLESS_SIGNATURE:
-            raise broken("WebP", "its pixels do not begin as they should")
+            raise broken("WebP", N_("its pixels do not begin as they should"))
         (bits,) = struct.unpack_from("<I", body, 1)
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     check_size("WebP", width, height)

@@ -15,6 +15,7 @@ import numpy as np
 from engine.errors import RefusedFileError
 from engine.lora.header import WIDTHS, Tensor, broken, read_header
 from engine.lora.layers import FAMILIES, PARTS, family_of, find_layers
+from engine.words import N_
 
 MAX_ALPHA = 4096.0
 MAX_WEIGHT = 1000.0  # those of real files are below 10
@@ -65,15 +66,18 @@ def check_lora(
     """
     if size > max_bytes:
         raise RefusedFileError(
-            f"The file has {size / 2**20:,.1f} MiB, at most {max_bytes / 2**20:,.0f} MiB are read."
+            "The file has {size:,.1f} MiB, at most {limit:,.0f} MiB are read.",
+            size=size / 2**20,
+            limit=max_bytes / 2**20,
         )
     header = read_header(file, size)
     layers = find_layers(header.tensors)
     found = family_of(layers)
     if family is not None and found != family:
         raise RefusedFileError(
-            f"This LoRA is made for {FAMILIES[found]}, and the model here is "
-            f"{FAMILIES.get(family, family)}. Send one for that."
+            "This LoRA is made for {family}, and the model here is {loaded}. Send one for that.",
+            family=FAMILIES[found],
+            loaded=FAMILIES.get(family, family),
         )
     alphas = {id(layer.tensors["alpha"]): layer for layer in layers if "alpha" in layer.tensors}
     ups = {id(layer.tensors["up"]) for layer in layers}
@@ -83,7 +87,10 @@ def check_lora(
         largest = _read_values(file, tensor, digest)
         if id(tensor) in alphas and not 0 < largest <= MAX_ALPHA:
             raise RefusedFileError(
-                f"{tensor.name[:80]} is {largest:g}; it must be above 0 and at most {MAX_ALPHA:g}."
+                "{name} is {value:g}; it must be above 0 and at most {limit:g}.",
+                name=tensor.name[:80],
+                value=largest,
+                limit=MAX_ALPHA,
             )
         has_effect |= id(tensor) in ups and largest > 0
     if not has_effect:
@@ -108,21 +115,24 @@ def _read_values(file: BinaryIO, tensor: Tensor, digest: Any) -> float:
     while left > 0:
         data = file.read(min(left, _WINDOW))
         if not data:
-            raise broken("its end is missing")
+            raise broken(N_("its end is missing"))
         digest.update(data)
         left -= len(data)
         values = _numbers(data, tensor.dtype)
         if not np.isfinite(values).all():
             raise RefusedFileError(
-                f"{tensor.name[:80]} has values that are no numbers (NaN or infinite): its training "
-                "went wrong."
+                "{name} has values that are no numbers (NaN or infinite): its training went wrong.",
+                name=tensor.name[:80],
             )
         largest = max(largest, float(np.abs(values).max()))
         if is_scalar:
             largest = float(values[0])
     if largest > MAX_WEIGHT and not tensor.name.endswith(".alpha"):
         raise RefusedFileError(
-            f"{tensor.name[:80]} has a weight of {largest:g}, at most {MAX_WEIGHT:g} is used."
+            "{name} has a weight of {value:g}, at most {limit:g} is used.",
+            name=tensor.name[:80],
+            value=largest,
+            limit=MAX_WEIGHT,
         )
     return largest
 

@@ -14,8 +14,9 @@ import traceback
 from engine.errors import RefusedFileError
 from engine.intake import frames, limits
 from engine.lora.checking import check_lora
+from engine.words import N_
 
-TOO_MUCH_MEMORY = "The file needs too much memory to be checked, so it is not used."
+TOO_MUCH_MEMORY = N_("The file needs too much memory to be checked, so it is not used.")
 
 
 def main(argv: list[str]) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
 from engine.errors import RefusedFileError
-from engine.intake.kinds import kind_of
+from engine.intake.kinds import UNKNOWN, kind_of
+from engine.words import N_
 
 MAX_HEADER = 16 * 2**20  # the largest seen have 3 MB, most of it training captions
 MAX_TENSORS = 20_000
@@ -25,7 +26,7 @@ _NAME = re.compile(rf"[A-Za-z0-9_.]{{1,{_MAX_NAME}}}")
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of a number
 _METADATA = "__metadata__"
 
-ONLY = "Send a LoRA as a .safetensors file."
+ONLY = N_("Send a LoRA as a .safetensors file.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +74,23 @@ def read_header(file: BinaryIO, size: int) -> Header:
     """
     head = file.read(64)
     if not head:
-        raise RefusedFileError(f"The file is empty. {ONLY}")
+        raise RefusedFileError("The file is empty. {only}", only=ONLY)
     if head[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{":
         _refuse_kind(head)
     length = int.from_bytes(head[:_LENGTH_BYTES], "little")
     if length > MAX_HEADER:
         raise RefusedFileError(
-            f"The header of this file would have {length:,} bytes, at most {MAX_HEADER:,} are read. "
-            f"{ONLY}"
+            "The header of this file would have {length:,} bytes, at most {limit:,} are read. "
+            "{only}",
+            length=length,
+            limit=MAX_HEADER,
+            only=ONLY,
         )
     if _LENGTH_BYTES + length > size:
-        raise broken("its end is missing")
+        raise broken(N_("its end is missing"))
     raw = head + file.read(max(_LENGTH_BYTES + length - len(head), 0))
     if len(raw) < _LENGTH_BYTES + length:
-        raise broken("its end is missing")
+        raise broken(N_("its end is missing"))
     file.seek(_LENGTH_BYTES + length)
     raw = raw[: _LENGTH_BYTES + length]
     entries = _parse(raw[_LENGTH_BYTES:])
@@ -95,7 +99,9 @@ def read_header(file: BinaryIO, size: int) -> Header:
         raise RefusedFileError("The file holds no weights.")
     if len(entries) > MAX_TENSORS:
         raise RefusedFileError(
-            f"The file has {len(entries):,} tensors, at most {MAX_TENSORS:,} are read."
+            "The file has {count:,} tensors, at most {limit:,} are read.",
+            count=len(entries),
+            limit=MAX_TENSORS,
         )
     tensors = sorted((_tensor(*entry) for entry in entries.items()), key=lambda t: (t.begin, t.end))
     _check_places(tensors, size - len(raw))
@@ -104,19 +110,20 @@ def read_header(file: BinaryIO, size: int) -> Header:
 
 def broken(why: str) -> RefusedFileError:
     """Returns the refusal of a damaged file; `why` ends the sentence."""
-    return RefusedFileError(f"The file is damaged: {why}. Download it again and send that.")
+    return RefusedFileError("The file is damaged: {why}. Download it again and send that.", why=why)
 
 
 def _refuse_kind(head: bytes) -> NoReturn:
     kind = kind_of(head)
-    if kind.startswith("ZIP") or kind == "pickle file":
+    if kind.startswith("a ZIP") or kind == "a pickle file":
         raise RefusedFileError(
             "That is a file of pickled Python objects, which can run programs, so it is never opened, "
-            f"whatever its name. {ONLY}"
+            "whatever its name. {only}",
+            only=ONLY,
         )
-    if kind == "file of an unknown kind":
-        raise RefusedFileError(f"That is no .safetensors file. {ONLY}")
-    raise RefusedFileError(f"That is no .safetensors file but of the kind: {kind}. {ONLY}")
+    if kind == UNKNOWN:
+        raise RefusedFileError("That is no .safetensors file. {only}", only=ONLY)
+    raise RefusedFileError("That is no .safetensors file but {kind}. {only}", kind=kind, only=ONLY)
 
 
 def _parse(text: bytes) -> dict[str, Any]:
@@ -125,16 +132,16 @@ def _parse(text: bytes) -> dict[str, Any]:
             text.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_constant
         )
     except (ValueError, RecursionError) as error:
-        raise broken("its header is no JSON") from error
+        raise broken(N_("its header is no JSON")) from error
     if not isinstance(entries, dict):
-        raise broken("its header is no JSON object")
+        raise broken(N_("its header is no JSON object"))
     return entries
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise broken("its header has a name twice")
+        raise broken(N_("its header has a name twice"))
     return found
 
 
@@ -144,7 +151,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def _metadata(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise broken("what it says about itself is no text")
+        raise broken(N_("what it says about itself is no text"))
     return value
 
 
@@ -152,23 +159,26 @@ def _tensor(name: str, entry: object) -> Tensor:
     if not _NAME.fullmatch(name):
         raise RefusedFileError(
             "A tensor's name has characters other than letters, digits, dots and underscores, or is "
-            f"longer than {_MAX_NAME}. No trainer writes such names, so the file is not used."
+            "longer than {limit}. No trainer writes such names, so the file is not used.",
+            limit=_MAX_NAME,
         )
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise broken(f"{name} is not described as it should be")
+        raise broken(N_("{name} is not described as it should be").format(name=name))
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in WIDTHS:
         known = ", ".join(WIDTHS)
         shown = dtype if isinstance(dtype, str) and dtype.isalnum() and len(dtype) < 20 else "?"
-        raise RefusedFileError(f"{name} is stored as {shown}, only {known} are read.")
+        raise RefusedFileError(
+            "{name} is stored as {kind}, only {known} are read.", name=name, kind=shown, known=known
+        )
     if not _are_sizes(shape) or len(shape) > _MAX_DIMENSIONS or not _are_sizes(offsets, 2):
-        raise broken(f"the shape or place of {name} is wrong")
+        raise broken(N_("the shape or place of {name} is wrong").format(name=name))
     count = 1
     for side in shape:
         count *= side
     begin, end = offsets
     if end - begin != count * WIDTHS[dtype]:
-        raise broken(f"the shape of {name} does not fit its bytes")
+        raise broken(N_("the shape of {name} does not fit its bytes").format(name=name))
     return Tensor(name, dtype, tuple(shape), begin, end)
 
 
@@ -184,11 +194,11 @@ def _check_places(tensors: list[Tensor], data_bytes: int) -> None:
     position = 0
     for tensor in tensors:
         if tensor.begin < position:
-            raise broken(f"{tensor.name} overlaps another tensor")
+            raise broken(N_("{name} overlaps another tensor").format(name=tensor.name))
         if tensor.begin > position:
-            raise broken(f"there is a hole before {tensor.name}")
+            raise broken(N_("there is a hole before {name}").format(name=tensor.name))
         position = tensor.end
     if position > data_bytes:
-        raise broken("its end is missing")
+        raise broken(N_("its end is missing"))
     if position < data_bytes:
-        raise broken("there is something after its last tensor")
+        raise broken(N_("there is something after its last tensor"))

@@ -17,6 +17,7 @@ from typing import Any
 from engine.errors import RefusedFileError
 from engine.intake import frames
 from engine.lora.checking import CheckedLora
+from engine.words import N_
 
 log = logging.getLogger("easel.intake")
 
@@ -24,10 +25,10 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 _MEMORY_BYTES = 400 * 2**20
 _MAX_METADATA = 64 * 2**20
 
-BROKE = "The file breaks the program that checks it, so it is not used."
-TOO_SLOW = "The file takes too long to check (limit {seconds:g} s), so it is not used."
-NO_FILE = "That is no file that can be read. Name a .safetensors file inside the LoRA folder."
-NOT_NOW = "Files cannot be checked at the moment. Try again in a few minutes."
+BROKE = N_("The file breaks the program that checks it, so it is not used.")
+TOO_SLOW = N_("The file takes too long to check (limit {seconds:g} s), so it is not used.")
+NO_FILE = N_("That is no file that can be read. Name a .safetensors file inside the LoRA folder.")
+NOT_NOW = N_("Files cannot be checked at the moment. Try again in a few minutes.")
 
 
 async def check_lora_file(
@@ -100,7 +101,7 @@ async def _run(descriptor: int, max_bytes: int, family: str | None, timeout_s: f
                 os.killpg(process.pid, signal.SIGKILL)
             await process.communicate()
     if is_late or process.returncode == -signal.SIGXCPU:
-        raise RefusedFileError(TOO_SLOW.format(seconds=timeout_s))
+        raise RefusedFileError(TOO_SLOW, seconds=timeout_s)
     if process.returncode != 0:
         words = errors.decode(errors="replace")[-4000:]
         log.warning("A LoRA file ended its check: exit code %s %s", process.returncode, words)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from engine.errors import RefusedFileError
 from engine.lora.header import Tensor
+from engine.words import N_
 
 MAX_RANK = 1024
 PARTS = ("unet", "text_encoder", "text_encoder_2")
@@ -24,24 +25,27 @@ _ROLES = {
     "_lora.down.weight": "down", "_lora.up.weight": "up",
 }  # fmt: skip
 _OTHER_KINDS = (
-    (re.compile(r"\.hada_|\.hada\d"), "a LoHa"),
-    (re.compile(r"\.lokr_"), "a LoKr"),
-    (re.compile(r"\.oft_|\.boft_"), "an OFT"),
-    (re.compile(r"\.dora_scale$|lora_magnitude_vector"), "a DoRA"),
-    (re.compile(r"\.on_input$"), "an IA3"),
-    (re.compile(r"\.lora_mid\.weight$"), "a LoCon with a Tucker core"),
-    (re.compile(r"\.(diff|diff_b|w_norm|b_norm)$"), "a difference of whole layers"),
-    (re.compile(r"^(emb_params|string_to_param|clip_[lg]$)|^bundle_emb"), "a textual inversion"),
+    (re.compile(r"\.hada_|\.hada\d"), N_("a LoHa")),
+    (re.compile(r"\.lokr_"), N_("a LoKr")),
+    (re.compile(r"\.oft_|\.boft_"), N_("an OFT")),
+    (re.compile(r"\.dora_scale$|lora_magnitude_vector"), N_("a DoRA")),
+    (re.compile(r"\.on_input$"), N_("an IA3")),
+    (re.compile(r"\.lora_mid\.weight$"), N_("a LoCon with a Tucker core")),
+    (re.compile(r"\.(diff|diff_b|w_norm|b_norm)$"), N_("a difference of whole layers")),
+    (
+        re.compile(r"^(emb_params|string_to_param|clip_[lg]$)|^bundle_emb"),
+        N_("a textual inversion"),
+    ),
 )
 _OTHER_MODELS = (
     (re.compile(r"^(model[._])?diffusion_model[._](input|output|middle)_blocks?[._].*\d[._]weight$"),
-     "It is a whole model, not a LoRA."),
-    (re.compile(r"double_blocks|single_blocks|single_transformer_blocks"), "It is made for Flux."),
+     N_("It is a whole model, not a LoRA.")),
+    (re.compile(r"double_blocks|single_blocks|single_transformer_blocks"), N_("It is made for Flux.")),
     (re.compile(r"joint_blocks|^transformer\.|^lora_transformer_|diffusion_model\.layers"),
-     "It is made for a transformer model like SD 3."),
-    (re.compile(r"model[._]layers[._]\d+[._](self_attn|mlp)"), "It is made for a language model."),
-    (re.compile(r"first_stage_model|^vae[._]|lora_vae_"), "It is made for a VAE."),
-    (re.compile(r"^(control_model|controlnet|lllite)"), "It is a ControlNet."),
+     N_("It is made for a transformer model like SD 3.")),
+    (re.compile(r"model[._]layers[._]\d+[._](self_attn|mlp)"), N_("It is made for a language model.")),
+    (re.compile(r"first_stage_model|^vae[._]|lora_vae_"), N_("It is made for a VAE.")),
+    (re.compile(r"^(control_model|controlnet|lllite)"), N_("It is a ControlNet.")),
 )  # fmt: skip
 _ROOTS = (
     ("lora_unet_", "unet"), ("lora_te1_", "text_encoder"), ("lora_te2_", "text_encoder_2"),
@@ -95,13 +99,16 @@ def find_layers(tensors: Iterable[Tensor]) -> list[Layer]:
         ending = next((end for end in _ROLES if tensor.name.endswith(end)), None)
         if ending is None:
             raise RefusedFileError(
-                f"{tensor.name[:80]} is no part of a LoRA. Only LoRA files for Stable Diffusion are used."
+                "{name} is no part of a LoRA. Only LoRA files for Stable Diffusion are used.",
+                name=tensor.name[:80],
             )
         path = tensor.name.removesuffix(ending).replace(".", "_")
         name, part = _place(path)
         layer = layers.setdefault(f"{part} {name}", Layer(name, part))
         if _ROLES[ending] in layer.tensors:
-            raise RefusedFileError(f"The layer {name[:80]} is there twice, in two layouts.")
+            raise RefusedFileError(
+                "The layer {name} is there twice, in two layouts.", name=name[:80]
+            )
         layer.tensors[_ROLES[ending]] = tensor
     for layer in layers.values():
         _check_pair(layer)
@@ -121,7 +128,8 @@ def family_of(layers: Iterable[Layer]) -> str:
     if len(found) != 1 or None in found:
         raise RefusedFileError(
             "The file does not fit one base model: its layers have widths of none of them, or of several. "
-            f"LoRAs for {', '.join(name for name in FAMILIES.values())} are used."
+            "LoRAs for {families} are used.",
+            families=", ".join(FAMILIES.values()),
         )
     (family,) = found
     assert family is not None
@@ -131,7 +139,8 @@ def family_of(layers: Iterable[Layer]) -> str:
     has_second = any(one.part == "text_encoder_2" for one in layers)
     if encoders - wanted or (has_second and family != "sdxl"):
         raise RefusedFileError(
-            f"Its U-Net layers are made for {FAMILIES[family]} and its text layers for another model."
+            "Its U-Net layers are made for {family} and its text layers for another model.",
+            family=FAMILIES[family],
         )
     return family
 
@@ -158,10 +167,14 @@ def _is_wide(layer: Layer) -> bool:
 def _check_kind(name: str) -> None:
     for pattern, kind in _OTHER_KINDS:
         if pattern.search(name):
-            raise RefusedFileError(f"That is {kind}; only LoRA and LoCon files are used.")
+            raise RefusedFileError("That is {kind}; only LoRA and LoCon files are used.", kind=kind)
     for pattern, sentence in _OTHER_MODELS:
         if pattern.search(name):
-            raise RefusedFileError(f"{sentence} LoRAs for {', '.join(FAMILIES.values())} are used.")
+            raise RefusedFileError(
+                "{sentence} LoRAs for {families} are used.",
+                sentence=sentence,
+                families=", ".join(FAMILIES.values()),
+            )
 
 
 def _place(path: str) -> tuple[str, str]:
@@ -174,8 +187,9 @@ def _place(path: str) -> tuple[str, str]:
             if pattern.match(name):
                 return name, part
     raise RefusedFileError(
-        f"The layer {path[:80]} is in no model that is used here. "
-        f"LoRAs for {', '.join(FAMILIES.values())} are used."
+        "The layer {name} is in no model that is used here. LoRAs for {families} are used.",
+        name=path[:80],
+        families=", ".join(FAMILIES.values()),
     )
 
 
@@ -183,7 +197,9 @@ def _check_pair(layer: Layer) -> None:
     down, up, alpha = (layer.tensors.get(role) for role in ("down", "up", "alpha"))
     name = layer.name[:80]
     if down is None or up is None:
-        raise RefusedFileError(f"The layer {name} is not complete: its other half is missing.")
+        raise RefusedFileError(
+            "The layer {name} is not complete: its other half is missing.", name=name
+        )
     sizes = (len(down.shape), len(up.shape))
     is_fit = (
         sizes in ((2, 2), (4, 4))
@@ -192,10 +208,13 @@ def _check_pair(layer: Layer) -> None:
         and (sizes == (2, 2) or (up.shape[2:] == (1, 1) and down.shape[2:] in ((1, 1), (3, 3))))
     )
     if not is_fit:
-        raise RefusedFileError(f"The two halves of the layer {name} do not fit together.")
+        raise RefusedFileError("The two halves of the layer {name} do not fit together.", name=name)
     if down.shape[0] > MAX_RANK:
         raise RefusedFileError(
-            f"The layer {name} has the rank {down.shape[0]:,}, at most {MAX_RANK:,} is used."
+            "The layer {name} has the rank {rank:,}, at most {limit:,} is used.",
+            name=name,
+            rank=down.shape[0],
+            limit=MAX_RANK,
         )
     if alpha is not None and alpha.shape not in ((), (1,)):
-        raise RefusedFileError(f"The alpha of the layer {name} is not one number.")
+        raise RefusedFileError("The alpha of the layer {name} is not one number.", name=name)

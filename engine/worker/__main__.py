@@ -11,13 +11,27 @@ import os
 import signal
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 from engine import protocol
 from engine.errors import EngineDiedError, ModelLoadError
-from engine.model_card import control_sources, engine_info, local_path, read_card, resolve_source
-from engine.settings import ENGINE_FD_VARIABLE, EngineSettings
+from engine.model_card import (
+    control_sources,
+    detector_sources,
+    engine_info,
+    local_path,
+    read_card,
+    resolve_source,
+    upscaler_source,
+    upscalers,
+)
+from engine.settings import EngineSettings
 from engine.types import MAX_IMAGES
 from engine.worker.link import Link
+
+if TYPE_CHECKING:
+    from engine.worker.encoding import Send
+    from engine.worker.loop import RowLoop
 
 log = logging.getLogger("engine.worker")
 
@@ -41,10 +55,10 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the bot, which then ends us
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints belongs to the log
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    if ENGINE_FD_VARIABLE not in os.environ:
+    if protocol.ENGINE_FD_VARIABLE not in os.environ:
         log.error("The engine is started by the bot (python bot.py), not by hand.")
         return 2
-    link = Link(socket.socket(fileno=int(os.environ[ENGINE_FD_VARIABLE])))
+    link = Link(socket.socket(fileno=int(os.environ[protocol.ENGINE_FD_VARIABLE])))
     link.send("loading", {"stage": "starting", "fraction": None})
     settings = EngineSettings()  # type: ignore[call-arg]  # mypy does not see the environment
     for name, value in _ENVIRONMENT.items():
@@ -68,15 +82,18 @@ def main() -> int:
 def _run(link: Link, settings: EngineSettings) -> int:
     if (path := local_path(resolve_source(settings))) is not None:
         read_card(path)  # a wrong EASEL_MODEL is told at once, not after seconds of imports
+    upscaler_source(settings)  # the same
     link.send("loading", {"stage": "importing torch", "fraction": None})
     gc.disable()  # a fifth of the time of these imports is the collector's
     import torch
 
     torch.set_grad_enabled(False)  # of this thread, which alone calls the model
+    # The samplers' sums in float32 need all its digits: no TF32, also where the environment asks for it.
+    torch.set_float32_matmul_precision("highest")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    from engine.worker import machine
-    from engine.worker.denoise import is_device_lost
+    from engine.worker import buckets, machine
+    from engine.worker.knee import find_knee
     from engine.worker.loop import RowLoop
     from engine.worker.models import load_model
 
@@ -88,8 +105,9 @@ def _run(link: Link, settings: EngineSettings) -> int:
 
     model = load_model(settings, report)
     report("measuring the speed", 0.95)
-    sources = control_sources(settings)
-    knee = settings.max_rows or machine.measure_knee(model)
+    sources, detectors = control_sources(settings), detector_sources(settings)
+    upscaler = upscaler_source(settings)
+    knee = settings.max_rows or find_knee(model, settings.cache_dir)
     info = engine_info(
         model.card,
         model_hash=model.model_hash,
@@ -100,31 +118,48 @@ def _run(link: Link, settings: EngineSettings) -> int:
         memory_bytes=machine.allocated_bytes(model.device) or machine.resident_bytes(),
         versions=machine.versions(),
         control_kinds=tuple(sources),
+        upscalers=upscalers(settings),
     )
+    # One job is never split unless the operator says so: its bits depend on the rows of its calls, and
+    # the measured knee may differ from start to start.
+    row_limit = settings.max_rows or max(knee, 2 * MAX_IMAGES)
     loop = RowLoop(
         model,
         info,
         link.send,
         link.inbox,
-        # One job is never split unless the operator says so: its bits depend on the rows of its
-        # calls, and the measured knee may differ from start to start.
-        row_limit=settings.max_rows or max(knee, 2 * MAX_IMAGES),
+        row_limit=row_limit,
         preview_interval_s=settings.preview_interval_s,
         control_sources=sources,
+        detector_sources=detectors,
+        upscaler=upscaler,
         control_bytes=settings.controlnet_memory_mb << 20,
         adapter_bytes=settings.adapter_memory_mb << 20,
+        buckets=buckets.choose(settings.row_buckets, row_limit, on_gpu=model.device.type == "cuda"),
     )
     link.send("ready", {"info": protocol.pack(info)})
+    return serve(loop, link.send)
+
+
+def serve(loop: RowLoop, send: Send) -> int:
+    """Runs the loop until it is drained; returns the exit code.
+
+    After a CUDA error other than out of memory the device answers nothing any more, in this process.
+    """
+    from engine.worker.faults import is_device_lost
+
     try:
         loop.run()
     except RuntimeError as error:
         if not is_device_lost(error):
             raise
         log.exception("The GPU's context is lost; a new process starts.")
-        link.send("fatal", {"error": EngineDiedError.__name__, "message": "The GPU failed."})
+        send("fatal", {"error": EngineDiedError.__name__, "message": "The GPU failed."})
         return EXIT_DEVICE_LOST
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # a download in a thread, or a lost device, would hold an orderly exit up

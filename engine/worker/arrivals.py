@@ -1,4 +1,4 @@
-"""Jobs that wait for their ControlNets and LoRAs while the others' steps go on."""
+"""Jobs that wait for their ControlNets, LoRAs and upscaler while the others' steps go on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from engine.errors import EngineError, UnknownAdapterError
-from engine.types import GenerationRequest
-from engine.worker import controls, lora_file, lora_rows
+from engine.receipts import Receipt
+from engine.types import GenerationRequest, Upscaler
+from engine.worker import controls, lora_file, lora_rows, upscaling
 from engine.worker.jobs import JobRun
 from engine.worker.lora_file import Adapter
 from engine.worker.lora_rows import Combination
@@ -21,30 +22,49 @@ from engine.worker.pool import Lease, Pool
 
 T = TypeVar("T")
 
+_UPSCALER = "the upscaler"  # no kind of control: those are identifiers
+
 
 @dataclass(eq=False)
 class Arrival:
     """A job before its first step.
 
     Attributes:
+        files: Its LoRAs by sha256.
         nets: Of each kind of control the lease of its ControlNet.
+        receipt: How its pictures were made, when they are made again; None for new ones.
         adapters: Of each of the request's LoRAs its lease, in their order.
+        is_second_try: The first did not fit into memory.
+        upscaler: The lease of the learned upscaler; None when it does not go there.
     """
 
     job_id: str
     request: GenerationRequest
     images: Mapping[str, bytes]
+    receipt: Receipt | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    is_second_try: bool = False
     nets: dict[str, Lease[Any]] = field(default_factory=dict)
     adapters: list[Lease[Adapter]] = field(default_factory=list)
+    upscaler: Lease[Any] | None = None
 
     @property
     def is_complete(self) -> bool:
         """True when everything is loaded, or has failed to."""
-        return all(lease.loading.done() for lease in [*self.nets.values(), *self.adapters])
+        return all(lease.loading.done() for lease in [*self.all_nets, *self.adapters])
+
+    @property
+    def all_nets(self) -> list[Lease[Any]]:
+        """What lies in the pool of networks: ControlNets and the upscaler."""
+        return [*self.nets.values(), *([] if self.upscaler is None else [self.upscaler])]
 
     def loaded_nets(self) -> dict[str, Any]:
         """Returns the ControlNets by kind. Raises what went wrong with the first that failed."""
         return {kind: lease.loading.result() for kind, lease in self.nets.items()}
+
+    def loaded_upscaler(self) -> Any:
+        """Returns the learned upscaler, None without. Raises what went wrong with it."""
+        return None if self.upscaler is None else self.upscaler.loading.result()
 
 
 class Arrivals:
@@ -61,6 +81,7 @@ class Arrivals:
         control_bytes: int,
         adapter_bytes: int,
         wake: Callable[[], None],
+        upscaler: str | None = None,
     ) -> None:
         """Prepares empty pools.
 
@@ -70,7 +91,9 @@ class Arrivals:
             control_bytes: ControlNets that stay loaded while nobody needs them.
             adapter_bytes: The same of LoRAs.
             wake: Called from the loading thread when something is there.
+            upscaler: The learned one, a folder or hub id; kept in the ControlNets' bytes.
         """
+        self._upscaler = upscaler or ""
         self._model = model
         self._sources = sources
         self._wake = wake
@@ -93,16 +116,29 @@ class Arrivals:
         """The jobs that wait, oldest first."""
         return [arrival.job_id for arrival in self._waiting]
 
-    def add(self, arrival: Arrival, files: Mapping[str, Path]) -> None:
-        """Takes a job in and orders what it needs; `files` are its LoRAs by sha256."""
+    def add(self, arrival: Arrival) -> None:
+        """Takes a job in and orders what it needs."""
         self._waiting.append(arrival)
+        if arrival.request.upscaler is not None:  # nothing is drawn: its LoRAs are not needed
+            if arrival.request.upscaler is Upscaler.SWIN2SR:
+                load = partial(upscaling.load, self._model.device, self._upscaler)
+                arrival.upscaler = self._order(self._nets, _UPSCALER, load)
+            return
         for control in arrival.request.controls:
             source = self._sources.get(control.kind, "")
             load = partial(controls.load, self._model, control.kind, source)
             arrival.nets[control.kind] = self._order(self._nets, control.kind, load)
         for adapter in arrival.request.adapters:
-            path = files.get(adapter.sha256, Path())
+            path = arrival.files.get(adapter.sha256, Path())
             arrival.adapters.append(self._order_adapter(adapter.sha256, path))
+
+    def order_again(self, arrival: Arrival) -> None:
+        """Takes in a job that was released because something of it did not fit into memory."""
+        arrival.is_second_try = True
+        arrival.nets.clear()
+        arrival.adapters.clear()
+        arrival.upscaler = None
+        self.add(arrival)
 
     def pop_complete(self) -> list[Arrival]:
         """Returns the jobs that need not wait any more, oldest first; `hold` or `release` follows."""
@@ -112,6 +148,8 @@ class Arrivals:
 
     def combine(self, arrival: Arrival) -> Combination | None:
         """Returns the job's LoRAs as one; None without. Raises what went wrong with the first."""
+        if arrival.request.upscaler is not None:
+            return None
         asked = arrival.request.adapters
         pairs = [
             (lease.loading.result(), adapter.weight)
@@ -137,7 +175,7 @@ class Arrivals:
 
     def release(self, arrival: Arrival) -> None:
         """Gives back what a job that did not start has ordered."""
-        for net in arrival.nets.values():
+        for net in arrival.all_nets:
             self._nets.give_back(net)
         for adapter in arrival.adapters:
             self._adapters.give_back(adapter)
@@ -146,6 +184,16 @@ class Arrivals:
         """Gives back what ended jobs held."""
         for job in [job for job in self._held if job.has_ended]:
             self.release(self._held.pop(job))
+
+    def trim(self) -> None:
+        """Evicts what is too much: what was loaded for a job that is not there any more."""
+        self._nets.trim()
+        self._adapters.trim()
+
+    def evict_idle(self) -> int:
+        """Lets go of what no job holds; returns the bytes that it held."""
+        self.release_ended()
+        return self._nets.trim(0) + self._adapters.trim(0)
 
     def preload(self, call_id: int, sha256: str, path: Path) -> None:
         """Loads a LoRA that no job waits for; `pop_answers` tells how that went."""
@@ -168,17 +216,16 @@ class Arrivals:
 
     def loaded_controls(self) -> tuple[str, ...]:
         """Returns the kinds whose ControlNet is in memory."""
-        return self._nets.keys()
+        return tuple(kind for kind in self._nets.keys() if kind != _UPSCALER)  # noqa: SIM118  # no dictionary
 
     def loaded_adapters(self) -> tuple[str, ...]:
         """Returns the sha256 of the LoRAs in memory."""
         return self._adapters.keys()
 
     def _order_adapter(self, sha256: str, path: Path) -> Lease[Adapter]:
-        unet, text_encoder = self._model.unet, self._model.text_encoder
-        return self._order(
-            self._adapters, sha256, partial(lora_file.load, path, sha256, unet, text_encoder)
-        )
+        model = self._model
+        parts = model.unet, model.text_encoder, model.text_encoder_2
+        return self._order(self._adapters, sha256, partial(lora_file.load, path, sha256, *parts))
 
     def _order(self, pool: Pool[T], key: str, load: Callable[[], T]) -> Lease[T]:
         lease = pool.take(key, load)
@@ -195,4 +242,5 @@ def _facts(lease: Lease[Adapter]) -> dict[str, Any]:
     except Exception:
         text = "The style could not be loaded; the operator's log says why."
         return {"error": UnknownAdapterError.__name__, "message": text}
-    return {"unet": len(adapter.unet), "text": len(adapter.text), "bytes": adapter.size_bytes}
+    texts = len(adapter.text) + len(adapter.text_2)
+    return {"unet": len(adapter.unet), "text": texts, "bytes": adapter.size_bytes}

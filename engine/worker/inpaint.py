@@ -24,21 +24,14 @@ class Repaint:
         mask: (1, 1, h, w): 1 where the picture is made anew, 0 where it is kept.
         clean: The picture's latents, (1, C, h, w).
         noise: The run's initial noise, (1, C, h, w).
-        levels: Of each step but the last the two factors (no dimension) that bring `clean` and `noise`
-            to the noise level of the next.
     """
 
     mask: Any
     clean: Any
     noise: Any
-    levels: tuple[tuple[Any, Any], ...]
 
-    def blend(self, latents: Any, step: int) -> Any:
-        """Returns the latents after step `step` (0-based) with what is kept put back."""
-        kept = self.clean
-        if step < len(self.levels):
-            signal, noise = self.levels[step]
-            kept = signal * self.clean + noise * self.noise
+    def blend(self, kept: Any, latents: Any) -> Any:
+        """Returns the latents with `kept` in the place of what the mask keeps."""
         return (1 - self.mask) * kept + self.mask * latents
 
 
@@ -57,27 +50,3 @@ def paste_kept(made: Image.Image, source: Image.Image, mask: Image.Image) -> Ima
     """
     source, mask = pixels.resize(source, made.size), pixels.resize(mask, made.size)
     return Image.composite(made, source, mask.convert("L"))
-
-
-def noise_levels(scheduler: Any, timesteps: Any, dtype: Any) -> tuple[tuple[Any, Any], ...]:
-    """Asks the scheduler, before its first step, for `Repaint.levels`.
-
-    Adding noise is a sum of picture and noise, each times a number; most schedulers look the number
-    up by the steps that they have taken, so that is set for each in turn.
-    """
-    one, zero = torch.ones(1, dtype=dtype), torch.zeros(1, dtype=dtype)
-    counts_steps = hasattr(scheduler, "_step_index")
-    begin = getattr(scheduler, "begin_index", None) or 0
-    levels = []
-    for number, timestep in enumerate(timesteps[1:], start=1):
-        if counts_steps:
-            scheduler._step_index = begin + number
-        levels.append(
-            (
-                scheduler.add_noise(one, zero, timestep[None])[0],
-                scheduler.add_noise(zero, one, timestep[None])[0],
-            )
-        )
-    if counts_steps:
-        scheduler._step_index = None
-    return tuple(levels)

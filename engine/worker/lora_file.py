@@ -26,11 +26,11 @@ from diffusers.utils.state_dict_utils import (
 from safetensors import SafetensorError, safe_open
 
 from engine.errors import InvalidRequestError, UnknownAdapterError
+from engine.words import N_
 
 log = logging.getLogger(__name__)
 
 MAX_SCALE = 100.0  # alpha / rank
-_PARTS = ("unet", "text_encoder")
 # A name may end up in a regular expression of a library; no tool writes any other.
 _NAME = re.compile(r"[A-Za-z0-9_.]{1,300}")
 _OTHER_KINDS = {
@@ -65,20 +65,24 @@ class Adapter:
     Attributes:
         unet: Pairs by the name of the U-Net's module.
         text: Pairs by the name of the text encoder's module.
+        text_2: Pairs by the name of the second text encoder's module; empty in models without one.
     """
 
     sha256: str
     unet: Mapping[str, Pair]
     text: Mapping[str, Pair]
+    text_2: Mapping[str, Pair]
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all pairs."""
-        pairs = [*self.unet.values(), *self.text.values()]
+        pairs = [*self.unet.values(), *self.text.values(), *self.text_2.values()]
         return sum(pair.down.nbytes + pair.up.nbytes for pair in pairs)
 
 
-def load(path: Path, sha256: str, unet: Any, text_encoder: Any) -> Adapter:
+def load(
+    path: Path, sha256: str, unet: Any, text_encoder: Any, text_encoder_2: Any = None
+) -> Adapter:
     """Reads a LoRA file for the given model; runs beside the loop's steps.
 
     Args:
@@ -86,6 +90,7 @@ def load(path: Path, sha256: str, unet: Any, text_encoder: Any) -> Adapter:
         sha256: What its bytes must hash to.
         unet: The U-Net, for names, shapes, device and dtype.
         text_encoder: The text encoder, for the same.
+        text_encoder_2: The second one of models that have two.
 
     Raises:
         UnknownAdapterError: The file is gone, or is another one.
@@ -102,15 +107,19 @@ def load(path: Path, sha256: str, unet: Any, text_encoder: Any) -> Adapter:
             "The style's file is not there any more. Add it again."
         ) from error
     except SafetensorError as error:
-        raise _refused(f"it is no sound .safetensors file ({error})") from error
-    pairs = _pairs(tensors, metadata, unet.config)
+        raise _refused(N_("it is no sound .safetensors file ({error})"), error=error) from error
+    models = {"unet": unet, "text_encoder": text_encoder}
+    if text_encoder_2 is not None:
+        models["text_encoder_2"] = text_encoder_2
+    fitted = {
+        part: {name: _fit(name, pair, models[part]) for name, pair in pairs.items()}
+        for part, pairs in _pairs(tensors, metadata, tuple(models), unet.config).items()
+    }
+    if not any(fitted.values()):
+        raise _refused(N_("it changes nothing in this model"))
     adapter = Adapter(
-        sha256,
-        {name: _fit(name, pair, unet) for name, pair in pairs["unet"].items()},
-        {name: _fit(name, pair, text_encoder) for name, pair in pairs["text_encoder"].items()},
+        sha256, fitted["unet"], fitted["text_encoder"], fitted.get("text_encoder_2", {})
     )
-    if not adapter.unet and not adapter.text:
-        raise _refused("it changes nothing in this model")
     return adapter
 
 
@@ -120,30 +129,32 @@ def _read(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
         names = list(file.keys())
         for name in names:
             if not _NAME.fullmatch(name):
-                raise _refused(f"it has a tensor of the odd name {name[:40]!r}")
+                raise _refused(N_("it has a tensor of the odd name {name!r}"), name=name[:40])
             for mark, kind in _OTHER_KINDS.items():
                 if mark in name:
-                    raise _refused(f"it is of the kind {kind}, which is not supported")
+                    raise _refused(
+                        N_("it is of the kind {kind}, which is not supported"), kind=kind
+                    )
         tensors = {name: file.get_tensor(name) for name in names}
         text = (file.metadata() or {}).get("lora_adapter_metadata", "{}")
     try:
         metadata = json.loads(text)
     except ValueError as error:
-        raise _refused("its lora_adapter_metadata is no JSON") from error
+        raise _refused(N_("its lora_adapter_metadata is no JSON")) from error
     if not isinstance(metadata, dict) or any(
         value for key, value in metadata.items() if key.endswith(("use_rslora", "use_dora"))
     ):
-        raise _refused("it is of a kind that is not supported (rsLoRA or DoRA)")
+        raise _refused(N_("it is of a kind that is not supported (rsLoRA or DoRA)"))
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() and not name.endswith(".alpha"):
-            raise _refused(f"{name} does not hold floating-point numbers")
+            raise _refused(N_("{name} does not hold floating-point numbers"), name=name)
         if not torch.isfinite(tensor).all():
-            raise _refused(f"{name} holds numbers that are not finite")
+            raise _refused(N_("{name} holds numbers that are not finite"), name=name)
     return tensors, metadata
 
 
 def _pairs(
-    tensors: dict[str, Any], metadata: Mapping[str, Any], unet_config: Any
+    tensors: dict[str, Any], metadata: Mapping[str, Any], parts: tuple[str, ...], unet_config: Any
 ) -> dict[str, dict[str, Pair]]:
     """Returns the pairs of each part of the model by module."""
     try:
@@ -152,12 +163,12 @@ def _pairs(
         )
     except (ValueError, KeyError, IndexError, RuntimeError, AttributeError) as error:
         log.warning("A LoRA file cannot be converted: %s", error)
-        raise _refused("its tensors are not named as a LoRA's for Stable Diffusion") from error
+        raise _refused(N_("its tensors are not named as a LoRA's for Stable Diffusion")) from error
     is_kohya = network_alphas is not None
     alphas = {k: float(v) for k, v in (network_alphas or {}).items()}
     alphas |= {k: float(v) for k, v in state.items() if k.endswith(".alpha")}
     found: dict[str, dict[str, Pair]] = {}
-    for part in _PARTS:
+    for part in parts:
         halves: dict[str, dict[str, Any]] = {"A": {}, "B": {}}
         for module, half, tensor in _halves(part, state):
             halves[half][module] = tensor
@@ -168,25 +179,34 @@ def _pairs(
         }
         if halves["A"].keys() != halves["B"].keys():
             odd = min(halves["A"].keys() ^ halves["B"].keys())
-            raise _refused(f"{odd} has only one of its two matrices")
+            raise _refused(N_("{name} has only one of its two matrices"), name=odd)
+        if lonely := min(own_alphas.keys() - halves["A"].keys(), default=None):
+            raise _refused(N_("{name} has an alpha and no matrices"), name=lonely)
         found[part] = {}
         for module, down in halves["A"].items():
             rank = down.shape[0]
             alpha = own_alphas.get(module)
-            if alpha is None and (is_kohya or own_alphas):
-                raise _refused(f"{module} has no alpha")
+            if alpha is None and (is_kohya or alphas):
+                raise _refused(N_("{name} has no alpha"), name=module)
             if alpha is None:
                 alpha = _alpha_of_metadata(part, module, metadata, rank)
             if not (math.isfinite(alpha) and 0 < alpha / rank <= MAX_SCALE):
-                raise _refused(f"{module} has the alpha {alpha:g} at rank {rank}")
+                raise _refused(
+                    N_("{name} has the alpha {alpha:g} at rank {rank}"),
+                    name=module,
+                    alpha=alpha,
+                    rank=rank,
+                )
             found[part][module] = Pair(down, halves["B"][module], alpha / rank)
     known = sum(2 * len(pairs) for pairs in found.values()) + sum(
         k.endswith(".alpha") for k in state
     )
     if known != len(state):
-        others = [key for key in state if not key.startswith(tuple(f"{part}." for part in _PARTS))]
+        others = [key for key in state if not key.startswith(tuple(f"{part}." for part in parts))]
         what = f", such as {others[0][:60]!r}" if others else ""
-        raise _refused(f"it holds more than LoRA matrices of this family of models{what}")
+        raise _refused(
+            N_("it holds more than LoRA matrices of this family of models{what}"), what=what
+        )
     return found
 
 
@@ -217,18 +237,62 @@ def _module(part: str, name: str) -> str:
     ".alpha" (taken off before).
     """
     module = _peft_name(part, name).partition(".lora_")[0]
-    return module.removeprefix("text_model.") if part == "text_encoder" else module
+    if part == "unet":
+        return module
+    # transformers 5 keeps `text_model` in encoders with a projection only; files may differ.
+    module = module.removeprefix("text_model.")
+    has_projection = part == "text_encoder_2" and module != "text_projection"
+    return f"text_model.{module}" if has_projection else module
 
 
 def _alpha_of_metadata(part: str, module: str, metadata: Mapping[str, Any], rank: int) -> float:
-    """Returns the alpha that diffusers wrote into the header; without one it is the rank."""
-    patterns = metadata.get(f"{part}.alpha_pattern")
-    if isinstance(patterns, dict):
-        for name, alpha in patterns.items():
-            if f".{module}".endswith(f".{name}") and isinstance(alpha, int | float):
-                return float(alpha)
-    alpha = metadata.get(f"{part}.lora_alpha", rank)
-    return float(alpha) if isinstance(alpha, int | float) else math.nan
+    """Returns the alpha that diffusers wrote into the header; without any of it, it is the rank."""
+    own = {
+        key.removeprefix(f"{part}."): value
+        for key, value in metadata.items()
+        if key.startswith(f"{part}.")
+    }
+    if not own:
+        return float(rank)
+    written = _of_module(own, "rank_pattern", module, own.get("r", rank))
+    if written != rank:
+        raise _refused(
+            N_("{name} has the rank {rank}, and its header says {written}"),
+            name=module,
+            rank=rank,
+            written=f"{written}"[:20],
+        )
+    # peft's own default, 8, is none that a file without one was trained with.
+    alpha = _of_module(own, "alpha_pattern", module, own.get("lora_alpha"))
+    if alpha is None:
+        raise _refused(N_("{name} has no alpha"), name=module)
+    is_number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    return float(alpha) if is_number else math.nan
+
+
+def _of_module(own: Mapping[str, Any], patterns: str, module: str, other: Any) -> Any:
+    """Returns what a peft configuration says of one module; `other` where it says nothing special.
+
+    The keys are the ends of modules' names, or whole names after a "^". peft would take them for
+    regular expressions, which a file could make as slow as it likes.
+    """
+    by_end = own.get(patterns) or {}
+    ends = (
+        {key: key.removeprefix("^") for key in by_end} if isinstance(by_end, Mapping) else {"": ""}
+    )
+    if not all(map(_NAME.fullmatch, ends.values())):
+        raise _refused(N_("its {what} is no list of layers"), what=patterns)
+    name = _bare(module)
+    for key, end in ends.items():
+        is_whole = key.startswith("^")
+        if name == _bare(end) or (not is_whole and name.endswith(f".{end}")):
+            return by_end[key]
+    return other
+
+
+def _bare(name: str) -> str:
+    """Returns a module's name as an encoder without a projection has it; files have either."""
+    return name.removeprefix("text_model.")
 
 
 def _fit(name: str, pair: Pair, model: Any) -> Pair:
@@ -239,7 +303,7 @@ def _fit(name: str, pair: Pair, model: Any) -> Pair:
     try:
         module = model.get_submodule(name)
     except AttributeError:
-        raise _refused(f"it is for another model: there is no {name} here") from None
+        raise _refused(N_("it is for another model: there is no {name} here"), name=name) from None
     rank = pair.down.shape[0]
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
     if isinstance(module, torch.nn.Linear):
@@ -247,15 +311,21 @@ def _fit(name: str, pair: Pair, model: Any) -> Pair:
     elif isinstance(module, torch.nn.Conv2d) and module.groups == 1:
         shapes = (rank, *module.weight.shape[1:]), (module.out_channels, rank, 1, 1)
     else:
-        raise _refused(f"{name} of this model takes no LoRA")
+        raise _refused(N_("{name} of this model takes no LoRA"), name=name)
     weight = module.weight
     if rank < 1 or any(
         _squeezed(matrix.shape) != _squeezed(shape)
         for matrix, shape in zip((pair.down, pair.up), shapes, strict=True)
     ):
         raise _refused(
-            f"it is for another model: {name} is {tuple(weight.shape)} here, and its matrices are "
-            f"{tuple(pair.down.shape)} and {tuple(pair.up.shape)}"
+            N_(
+                "it is for another model: {name} is {shape} here, and its matrices are {down} "
+                "and {up}"
+            ),
+            name=name,
+            shape=tuple(weight.shape),
+            down=tuple(pair.down.shape),
+            up=tuple(pair.up.shape),
         )
     down, up = (
         matrix.reshape(shape).to(weight.device, weight.dtype)
@@ -271,5 +341,6 @@ def _squeezed(shape: Any) -> tuple[int, ...]:
     return (*shape[:2], *(side for side in shape[2:] if side != 1))
 
 
-def _refused(why: str) -> InvalidRequestError:
-    return InvalidRequestError(f"This LoRA cannot be used: {why}.")
+def _refused(why: str, **values: object) -> InvalidRequestError:
+    reason = why.format(**values)
+    return InvalidRequestError("This LoRA cannot be used: {why}.", why=reason)

@@ -1,23 +1,13 @@
-"""What this machine is and does: device name, memory, and how many rows a U-Net call should have."""
+"""What this machine is and does: device name, memory, versions, and the pace of its GPU."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-
-from engine.worker.models import Model
-
-log = logging.getLogger(__name__)
-
-_KNEE = 0.92  # share of the best rows/s that is enough
-_CPU_BUDGET_S = 1.0
-_LARGE_UNET = 100_000_000  # parameters; on a CPU one call of such a model takes seconds
 
 
 def device_name(device: Any) -> str:
@@ -42,11 +32,29 @@ def allocated_bytes(device: Any) -> int:
     return int(torch.cuda.memory_allocated(device)) if device.type == "cuda" else 0
 
 
+def device_memory(device: Any) -> tuple[int, int]:
+    """Returns the GPU's free and whole memory, whoever uses it; zeros on the CPU."""
+    if device.type != "cuda":
+        return 0, 0
+    free, total = torch.cuda.mem_get_info(device)
+    return int(free), int(total)
+
+
+def empty_cache(device: Any) -> None:
+    """Gives GPU memory that torch keeps for later back to the driver."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def versions() -> dict[str, str]:
-    """Returns the libraries that decide a picture's bits."""
-    return {
-        name: importlib.metadata.version(name) for name in ("torch", "diffusers", "transformers")
-    }
+    """Returns the libraries that decide a picture's bits, and what torch chooses its kernels by."""
+    libraries = ("torch", "diffusers", "transformers", "numpy", "pillow")
+    found = {name: importlib.metadata.version(name) for name in libraries}
+    found["cpu"] = torch.backends.cpu.get_cpu_capability()
+    if torch.cuda.is_available():
+        found["cuda"] = str(torch.version.cuda)
+        found["cudnn"] = str(torch.backends.cudnn.version())
+    return found
 
 
 class Pace:
@@ -66,42 +74,3 @@ class Pace:
         if self._last is not None:
             self._last.synchronize()
         self._last = event
-
-
-def measure_knee(model: Model) -> int:
-    """Returns the fewest rows of one U-Net call that reach nearly the best rows per second."""
-    on_gpu = model.device.type == "cuda"
-    if not on_gpu and model.unet.num_parameters() > _LARGE_UNET:
-        return 2
-    candidates = (2, 4, 8, 16, 32) if on_gpu else (2, 4, 8)
-    side = model.card.native_size // model.vae_scale_factor
-    tokens = model.tokenizer.model_max_length
-    width = model.unet.config.cross_attention_dim
-    rates: dict[int, float] = {}
-    end_at = time.monotonic() + (10.0 if on_gpu else _CPU_BUDGET_S)
-    for rows in candidates:
-        latents = torch.zeros(
-            rows, model.latent_channels, side, side, device=model.device, dtype=model.dtype
-        )
-        embeds = torch.zeros(rows, tokens, width, device=model.device, dtype=model.dtype)
-        timesteps = torch.full((rows,), 500.0, device=model.device)
-        try:
-            seconds = min(_time_call(model, latents, timesteps, embeds) for _ in range(3))
-        except torch.OutOfMemoryError:
-            break
-        rates[rows] = rows / seconds
-        if time.monotonic() + 6 * seconds > end_at:  # the next one takes twice as long, three times
-            break
-    if not rates:
-        return 2
-    knee = min(rows for rows, rate in rates.items() if rate >= _KNEE * max(rates.values()))
-    log.info("U-Net rows/s by rows of a call: %s", {k: round(v, 1) for k, v in rates.items()})
-    return knee
-
-
-def _time_call(model: Model, latents: Any, timesteps: Any, embeds: Any) -> float:
-    started = time.perf_counter()
-    model.unet(latents, timesteps, encoder_hidden_states=embeds, return_dict=False)
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)
-    return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""Loading a model from a diffusers folder, a single .safetensors checkpoint or the hub."""
+"""The loaded model, and loading it from this machine or the hub."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.loaders.single_file_utils import (
-    create_diffusers_clip_model_from_ldm,
-    load_single_file_checkpoint,
-)
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from safetensors import SafetensorError
-from transformers.models.clip import CLIPTextModel, CLIPTokenizer
 
 from engine.errors import ModelLoadError
 from engine.model_card import (
@@ -29,8 +21,11 @@ from engine.model_card import (
     resolve_source,
 )
 from engine.settings import EngineSettings
+from engine.words import N_
 from engine.worker import hub
+from engine.worker.conditions import Conditioner, OneEncoder, TwoEncoders
 from engine.worker.hub import Report
+from engine.worker.model_files import load_checkpoint, load_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +34,10 @@ class Model:
 
     Attributes:
         scheduler_config: The model's own; samplers are made from it.
-        scaling_factor: Latents are the VAE's times this.
-        vae_scale_factor: Pixels a side of one latent.
+        dtype: Of the U-Net and the text encoders. The VAE may have another, see `engine.worker.model_files`.
+        tokenizer_2: SDXL's second tokenizer; None in families with one text encoder.
+        text_encoder_2: SDXL's second text encoder.
+        zeroes_empty_negative: No negative prompt is zeros instead of the empty text.
     """
 
     card: ModelCard
@@ -52,6 +49,22 @@ class Model:
     scheduler_config: Any
     device: Any
     dtype: Any
+    tokenizer_2: Any = None
+    text_encoder_2: Any = None
+    zeroes_empty_negative: bool = False
+
+    @property
+    def conditioner(self) -> Conditioner:
+        """What makes of prompts what guides the rows."""
+        if self.text_encoder_2 is None:
+            return OneEncoder(self.tokenizer, self.text_encoder)
+        return TwoEncoders(
+            self.tokenizer,
+            self.tokenizer_2,
+            self.text_encoder,
+            self.text_encoder_2,
+            self.zeroes_empty_negative,
+        )
 
     @property
     def scaling_factor(self) -> float:
@@ -118,11 +131,13 @@ def load_model(settings: EngineSettings, report: Report) -> Model:
         hashing = pool.submit(hash_weights, path)
         try:
             if path.is_dir():
-                parts = _load_folder(path, dtype, report)
+                parts = load_folder(path, card, dtype, report)
             else:
-                parts = _load_checkpoint(path, card, dtype, report)
-            report("moving the model to its device", 0.9)
-            for part in (parts.text_encoder, parts.unet, parts.vae):
+                parts = load_checkpoint(path, card, dtype, report)
+            report(N_("moving the model to its device"), 0.9)
+            for part in (parts.text_encoder, parts.text_encoder_2, parts.unet, parts.vae):
+                if part is None:
+                    continue
                 # Weights keep requires_grad: without it torch multiplies in another order (see
                 # `should_fold` in ATen), and pictures differ from the stock pipelines' in the
                 # last bits.
@@ -144,74 +159,10 @@ def load_model(settings: EngineSettings, report: Report) -> Model:
             scheduler_config=parts.scheduler_config,
             device=device,
             dtype=dtype,
+            tokenizer_2=parts.tokenizer_2,
+            text_encoder_2=parts.text_encoder_2,
+            zeroes_empty_negative=parts.zeroes_empty_negative,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    tokenizer: Any
-    text_encoder: Any
-    unet: Any
-    vae: Any
-    scheduler_config: Any
-
-
-def _load_folder(folder: Path, dtype: Any, report: Report) -> _Parts:
-    names = [path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")]
-    files = hub.choose_weights(names, prefer_fp16=dtype != torch.float32)
-
-    def load(cls: Any, part: str, fraction: float, **options: Any) -> Any:
-        report(f"loading the {part.replace('_', ' ')}", fraction)
-        is_fp16 = any(name.startswith(f"{part}/") and ".fp16" in name for name in files)
-        return cls.from_pretrained(
-            folder,
-            subfolder=part,
-            variant="fp16" if is_fp16 else None,
-            use_safetensors=True,
-            local_files_only=True,
-            **options,
-        )
-
-    return _Parts(
-        tokenizer=_load_tokenizer(folder),
-        text_encoder=load(CLIPTextModel, "text_encoder", 0.0, dtype=dtype),
-        vae=load(AutoencoderKL, "vae", 0.15, torch_dtype=dtype),
-        unet=load(UNet2DConditionModel, "unet", 0.25, torch_dtype=dtype),
-        scheduler_config=_load_scheduler_config(folder),
-    )
-
-
-def _load_checkpoint(path: Path, card: ModelCard, dtype: Any, report: Report) -> _Parts:
-    """Loads a single file; what it lacks (configuration, tokenizer) comes from beside it or the hub."""
-    configs = path.with_suffix("")
-    if not (configs / "model_index.json").is_file():
-        configs = hub.download_configs(card.family, report)
-    report(f"reading {path.name}", 0.0)
-    tensors = load_single_file_checkpoint(str(path), local_files_only=True)
-    options = {"config": str(configs), "torch_dtype": dtype, "local_files_only": True}
-    report("loading the text encoder", 0.1)
-    text_encoder = create_diffusers_clip_model_from_ldm(
-        CLIPTextModel, checkpoint=tensors, subfolder="text_encoder", **options
-    )
-    report("loading the vae", 0.2)
-    vae = AutoencoderKL.from_single_file(tensors, subfolder="vae", **options)
-    report("loading the unet", 0.3)
-    unet = UNet2DConditionModel.from_single_file(tensors, subfolder="unet", **options)
-    return _Parts(
-        tokenizer=_load_tokenizer(configs),
-        text_encoder=text_encoder,
-        vae=vae,
-        unet=unet,
-        scheduler_config=_load_scheduler_config(configs),
-    )
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-
-
-def _load_scheduler_config(folder: Path) -> Any:
-    return DDIMScheduler.load_config(folder / "scheduler", local_files_only=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -71,18 +71,24 @@ class Pool(Generic[T]):
             entry.leases -= 1
         self.trim()
 
-    def trim(self) -> None:
-        """Evicts what is too much, and forgets loads that failed."""
+    def trim(self, limit_bytes: int | None = None) -> int:
+        """Evicts what is too much, and forgets loads that failed; returns the bytes evicted.
+
+        Args:
+            limit_bytes: What may be kept; None for the pool's own limit.
+        """
+        limit_bytes = self._limit_bytes if limit_bytes is None else limit_bytes
         for key, entry in list(self._entries.items()):
             if entry.has_failed and not entry.leases:
                 del self._entries[key]
-        held = self.held_bytes()
+        before = held = self.held_bytes()
         for key, entry in list(self._entries.items()):
-            if held <= self._limit_bytes:
-                return
+            if held <= limit_bytes:
+                break
             if entry.loading.done() and not entry.leases:
                 held -= self._size(entry.loading.result())
                 del self._entries[key]
+        return before - held
 
     def drop(self, key: str) -> bool:
         """Forgets the thing; jobs that hold it keep it to their end. False when it was not there."""

@@ -21,14 +21,15 @@ class LatentColours:
     """The linear map from a latent to the colour of its place, fitted to the model's own VAE.
 
     Attributes:
-        matrix: (C + 1, 3) on the model's device; the last row is the constant.
+        matrix: (C + 1, 3) on the CPU; the last row is the constant.
     """
 
     matrix: Any
 
     def picture(self, latents: Any) -> Any:
-        """Returns the colours of latents (1, C, h, w) as (h, w, 3) in [-1, 1], float32."""
-        return latents[0].float().permute(1, 2, 0) @ self.matrix[:-1] + self.matrix[-1]
+        """Returns the colours of latents (1, C, h, w) on the CPU as (h, w, 3) in [-1, 1], float32."""
+        colours = latents[0].float().permute(1, 2, 0) @ self.matrix[:-1] + self.matrix[-1]
+        return torch.nan_to_num(colours)  # what went wrong is told when the picture is decoded
 
 
 def fit_colours(model: Model) -> LatentColours:
@@ -42,13 +43,13 @@ def fit_colours(model: Model) -> LatentColours:
         torch.nn.functional.interpolate(waves, (side, side // 2), mode="bilinear"),
     ]
     card = torch.cat(halves, dim=3)  # (1, 3, side, side)
-    latents = model.vae.encode(card.to(model.device, model.dtype)).latent_dist.mode()
+    latents = model.vae.encode(card.to(model.device, model.vae.dtype)).latent_dist.mode()
     latents = (latents * model.scaling_factor).float().cpu()[0].flatten(1).T  # (h * w, C)
     inputs = torch.cat([latents, torch.ones(len(latents), 1)], dim=1)
     colours = torch.nn.functional.avg_pool2d(card, model.vae_scale_factor)[0].flatten(1).T
     ridge = 1e-3 * len(inputs) * torch.eye(inputs.shape[1])
     matrix = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ colours)
-    return LatentColours(torch.nan_to_num(matrix).to(model.device))
+    return LatentColours(torch.nan_to_num(matrix))
 
 
 def guess_denoised(scheduler: Any, timestep: Any, model_input: Any, output: Any) -> Any:
@@ -78,7 +79,7 @@ def jpeg(colours: LatentColours, latents: list[Any], size: tuple[int, int]) -> b
     rows = -(-len(latents) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height))
     for index, latent in enumerate(latents):
-        tile = Image.fromarray(pixels.to_levels(colours.picture(latent)))
+        tile = Image.fromarray(pixels.to_levels(colours.picture(latent)).numpy())
         tile = tile.resize((width, height), Image.Resampling.BICUBIC)
         sheet.paste(tile, (index % columns * width, index // columns * height))
     buffer = io.BytesIO()

@@ -76,8 +76,11 @@ def make_scheduler(
             "original_inference_steps", scheduler.config.num_train_timesteps
         )
         raise InvalidRequestError(
-            f"The sampler {sampler} runs at most {most} steps with this model, not "
-            f"{num_inference_steps}. Use fewer or another sampler."
+            "The sampler {sampler} runs at most {limit} steps with this model, not {steps}. "
+            "Use fewer or another sampler.",
+            sampler=sampler,
+            limit=most,
+            steps=num_inference_steps,
         ) from error
     if first is not None and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first * scheduler.order)  # the others look it up by the timestep

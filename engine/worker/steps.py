@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engine.worker.tables import HISTORY, Step
+from engine.worker.transfer import sent
 
 if TYPE_CHECKING:
     from engine.worker.jobs import PictureRun
@@ -61,12 +62,37 @@ def guide(batch: Sequence[PictureRun], output: Any) -> dict[PictureRun, Any]:
 
 
 def advance(batch: Sequence[PictureRun], outputs: dict[PictureRun, Any]) -> None:
-    """Takes one step of every picture: its latents become those of the next noise level."""
+    """Takes one step of every picture: its latents become those of the next noise level.
+
+    All or nothing: when it fails, everything is as before, samplers and random numbers too, and the
+    step can be taken again.
+    """
+    before = [_Before(p) for p in batch]
+    try:
+        states = _next_states(batch, outputs)
+        states = {
+            p: (p.repainted(latents, p.step + 1), past) for p, (latents, past) in states.items()
+        }
+    except BaseException:
+        for one in before:
+            one.restore()
+        raise
+    for p, (latents, past) in states.items():
+        p.latents, p.history = latents, past
+        p.step += 1
+
+
+def _next_states(
+    batch: Sequence[PictureRun], outputs: dict[PictureRun, Any]
+) -> dict[PictureRun, tuple[Any, Any]]:
+    """Returns of each picture the next latents, and what its sampler keeps of the past."""
+    states: dict[PictureRun, tuple[Any, Any]] = {}
     for p in batch:
         if p.table is None:
-            p.latents = p.scheduler.step(
+            latents = p.scheduler.step(
                 outputs[p], p.timestep, p.latents, return_dict=False, **p.step_options
             )[0]
+            states[p] = latents, None
     tabled = _tabled(batch)
     if tabled:
         latents = torch.cat([p.latents for p, _ in tabled])
@@ -74,13 +100,38 @@ def advance(batch: Sequence[PictureRun], outputs: dict[PictureRun, Any]) -> None
         output = torch.cat([outputs[p] for p, _ in tabled])
         noise = _on(latents, torch.cat([_noise(p, step) for p, step in tabled]))
         updates = _on(latents, torch.stack([step.update for _, step in tabled]))
-        inputs = [latents[:, None], history, output[:, None], noise[:, None]]
+        parts = [latents[:, None], history, output[:, None], noise[:, None]]
+        inputs = torch.cat(parts, dim=1).flatten(2)
+        if len(tabled) == 1:
+            # A product of one is split among threads in another way than one of several, and ends in
+            # other last bits: a picture's would depend on whether it is alone.
+            updates, inputs = updates.repeat(2, 1, 1), inputs.repeat(2, 1, 1)
         # (pictures, STATE, INPUTS) @ (pictures, INPUTS, C * h * w): everybody's sampler in one product.
-        state = torch.bmm(updates, torch.cat(inputs, dim=1).flatten(2))
+        state = torch.bmm(updates, inputs)[: len(tabled)]
         for (p, _), own in zip(tabled, state.unflatten(2, latents.shape[1:]), strict=True):
-            p.latents, p.history = own[:1], own[1:]
-    for p in batch:
-        p.step += 1
+            states[p] = own[:1], own[1:]
+    return states
+
+
+class _Before:
+    """What a step changes of a picture while it is calculated."""
+
+    def __init__(self, picture: PictureRun) -> None:
+        self._picture = picture
+        self._random = picture.generator.get_state()
+        self._kept: dict[str, Any] = {}
+        if picture.table is None:  # its own scheduler; lists are changed in place, tensors are not
+            self._kept = {
+                name: list(value) if isinstance(value, list) else value
+                for name, value in vars(picture.scheduler).items()
+            }
+
+    def restore(self) -> None:
+        self._picture.generator.set_state(self._random)
+        if self._kept:
+            own = vars(self._picture.scheduler)
+            own.clear()
+            own.update(self._kept)
 
 
 def _tabled(batch: Sequence[PictureRun]) -> list[tuple[PictureRun, Step]]:
@@ -103,4 +154,4 @@ def _noise(picture: PictureRun, step: Step) -> Any:
 
 def _on(like: Any, values: Any) -> Any:
     """Returns float32 values from the CPU on the device of `like`, without waiting for it."""
-    return values.to(like.device, non_blocking=True)
+    return sent(values, like.device)

@@ -68,7 +68,7 @@ class Table:
         """
         self.scheduler = scheduler
         self.timesteps = remaining_timesteps(scheduler, first)
-        self._probe = _Probe(copy.deepcopy(scheduler))
+        self._probe: _Probe | None = None
         self._steps: list[Step] = []
         if len(self.timesteps):
             self.step(0)
@@ -76,8 +76,19 @@ class Table:
     def step(self, place: int) -> Step:
         """Returns what happens at the U-Net call number `place`."""
         while len(self._steps) <= place:
-            self._steps.append(self._probe.step(self.timesteps[len(self._steps)]))
+            self._steps.append(self._next())
         return self._steps[place]
+
+    def _next(self) -> Step:
+        done = len(self._steps)
+        probe, self._probe = self._probe, None
+        if probe is None:  # the first step, or the last try stopped in the middle of one
+            probe = _Probe(copy.deepcopy(self.scheduler))
+            for timestep in self.timesteps[:done]:
+                probe.step(timestep)
+        step = probe.step(self.timesteps[done])
+        self._probe = probe
+        return step
 
 
 class NotAffineError(Exception):

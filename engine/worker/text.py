@@ -9,27 +9,16 @@ from typing import Any
 import torch
 
 from engine.errors import InvalidRequestError
+from engine.words import N_
 from engine.worker import prompt_syntax
-from engine.worker.lora_rows import Combination, applied, plan
+from engine.worker.conditions import Conditioner, EncodedPrompt
+from engine.worker.lora_rows import Combination
 from engine.worker.prompt_syntax import MAX_WEIGHT, Segment
 
 CACHE_BYTES = 64 << 20  # about 280 prompts of 77 tokens, 768 wide, in float32
 MAX_CHUNKS = 4
 COMMA_WITHIN = 20  # a full chunk ends at a comma among its last tokens, as in A1111
 NEGLIGIBLE_MEAN = 0.01  # of the standard deviation
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedPrompt:
-    """A prompt as the U-Net reads it.
-
-    Attributes:
-        embeds: (1, tokens, width); tokens is a multiple of the text encoder's length (77).
-        unread: The end of the text that did not fit into `MAX_CHUNKS`; usually "".
-    """
-
-    embeds: Any
-    unread: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +43,10 @@ class _Chunk:
 class PromptEncoder:
     """Encodes prompts; what has no weights and fits into one chunk exactly as stock pipelines do."""
 
-    def __init__(
-        self, tokenizer: Any, text_encoder: Any, *, cache_bytes: int = CACHE_BYTES
-    ) -> None:
-        """Keeps both; the encoder's device and dtype are used as they are."""
-        self._tokenizer = tokenizer
-        self._text_encoder = text_encoder
+    def __init__(self, conditioner: Conditioner, *, cache_bytes: int = CACHE_BYTES) -> None:
+        """Keeps what reads tokens; its device and dtype are used as they are."""
+        self._conditioner = conditioner
+        self._tokenizer = conditioner.tokenizer
         self._cache_bytes = cache_bytes
         self._cached_bytes = 0
         self._cache: OrderedDict[Any, EncodedPrompt] = OrderedDict()
@@ -77,31 +64,58 @@ class PromptEncoder:
         Raises:
             InvalidRequestError: The text encoder has no layer left.
         """
-        layers = self._text_encoder.config.num_hidden_layers
-        if clip_skip >= layers:
-            raise InvalidRequestError(
-                f"Clip skip is {clip_skip}, this model's text encoder has {layers} layers. "
-                f"Use {layers - 1} or less."
-            )
-        if adapters is not None and not adapters.text:
+        self._check(clip_skip)
+        if adapters is not None and not adapters.text_key:
             adapters = None
         key = (text, clip_skip, adapters and adapters.text_key)
         encoded = self._cache.get(key)
         if encoded is None:
             encoded = self._cache[key] = self._encode(text, adapters, clip_skip)
-            self._cached_bytes += encoded.embeds.nbytes
+            self._cached_bytes += encoded.nbytes
         self._cache.move_to_end(key)
         while self._cached_bytes > self._cache_bytes:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].embeds.nbytes
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return encoded
+
+    def encode_negative(
+        self, text: str, adapters: Combination | None = None, clip_skip: int = 0
+    ) -> EncodedPrompt:
+        """Returns the embedding of a negative prompt; without one it is what the model's makers chose.
+
+        Layers are skipped as in the prompt, since both should be of one kind. (The stock SDXL pipeline
+        skips them in the prompt alone.)
+        """
+        if not text and self._conditioner.zeroes_empty_negative:
+            self._check(clip_skip)
+            return self._conditioner.zeros()
+        return self.encode(text, adapters, clip_skip)
+
+    def _check(self, clip_skip: int) -> None:
+        most = self._conditioner.max_clip_skip
+        if clip_skip > most:
+            raise InvalidRequestError(
+                "Clip skip is {clip_skip}, this model's text encoder has {layers} layers. "
+                "Use {most} or less.",
+                clip_skip=clip_skip,
+                layers=self._conditioner.layers,
+                most=most,
+            )
 
     def _encode(self, text: str, adapters: Combination | None, clip_skip: int) -> EncodedPrompt:
         size = self._tokenizer.model_max_length - 2  # without the start and end tokens
         parts = [self._tokenize(part) for part in prompt_syntax.parse(text)]
         chunks = [chunk for part in parts for chunk in _split(part, size) if chunk.tokens]
         unread = " ".join("".join(chunk.text for chunk in chunks[MAX_CHUNKS:]).split())
-        embeds = self._embed(chunks[:MAX_CHUNKS] or [_Chunk([], "")], size, adapters, clip_skip)
-        return EncodedPrompt(embeds, unread)
+        chunks = chunks[:MAX_CHUNKS] or [_Chunk([], "")]
+        ids = [[token.id for token in chunk.tokens] for chunk in chunks]
+        reading = self._conditioner.read(ids, adapters, clip_skip)
+        # Each encoder's part is weighed by itself: the two have different means.
+        keeps_mean = self._conditioner.keeps_mean
+        embeds = torch.cat(
+            [_weigh_all(part, chunks, keeps_mean) for part in reading.embeds], dim=-1
+        )
+        pooled = None if reading.pooled is None else reading.pooled[:1]
+        return EncodedPrompt(embeds, pooled, unread)
 
     def _tokenize(self, part: list[Segment]) -> _Chunk:
         """Returns the tokens of a part as one chunk of any length."""
@@ -127,46 +141,26 @@ class PromptEncoder:
             begin += len(segment.text)
         return _Chunk(tokens, plain)
 
-    def _embed(
-        self, chunks: list[_Chunk], size: int, adapters: Combination | None, clip_skip: int
-    ) -> Any:
-        """Returns the chunks' embeddings one after the other, (1, chunks x 77, width)."""
-        tokenizer, encoder = self._tokenizer, self._text_encoder
-        ids, mask, weights = [], [], []
-        for chunk in chunks:
-            padding = size - len(chunk.tokens)
-            ids.append(
-                [
-                    tokenizer.bos_token_id,
-                    *(token.id for token in chunk.tokens),
-                    tokenizer.eos_token_id,
-                    *[tokenizer.pad_token_id] * padding,
-                ]
-            )
-            mask.append([1] * (len(chunk.tokens) + 2) + [0] * padding)
-            weights.append([1.0, *(token.weight for token in chunk.tokens), *[1.0] * (padding + 1)])
-        is_masked = getattr(encoder.config, "use_attention_mask", False)
-        with applied(plan(encoder, [adapters.text] * len(chunks)) if adapters else ()):
-            output = encoder(
-                torch.tensor(ids).to(encoder.device),
-                attention_mask=torch.tensor(mask).to(encoder.device) if is_masked else None,
-                output_hidden_states=clip_skip > 0,
-            )
-        if clip_skip:
-            # What later layers would have read, brought to the scale that the U-Net knows.
-            norm = getattr(encoder, "text_model", encoder).final_layer_norm
-            embeds = norm(output.hidden_states[-1 - clip_skip])
+
+def _weigh_all(embeds: Any, chunks: list[_Chunk], keeps_mean: bool) -> Any:
+    """Returns the chunks' embeddings (chunks, 77, width) one after the other, weighed, in one row.
+
+    The row is (1, chunks x 77, width).
+    """
+    rows = []
+    for embed, chunk in zip(embeds, chunks, strict=True):
+        own = [token.weight for token in chunk.tokens]
+        if all(weight == 1 for weight in own):
+            rows.append(embed)
         else:
-            embeds = output[0]  # (chunks, 77, width)
-        rows = [
-            embed if all(weight == 1 for weight in own) else _weigh(embed, torch.tensor(own))
-            for embed, own in zip(embeds, weights, strict=True)
-        ]
-        return torch.cat(rows)[None].to(encoder.dtype)
+            weights = torch.ones(len(embed))
+            weights[1 : 1 + len(own)] = torch.tensor(own)  # the start token's stays 1
+            rows.append(_weigh(embed, weights, keeps_mean).to(embeds.dtype))
+    return torch.cat(rows)[None]
 
 
-def _weigh(embed: Any, weights: Any) -> Any:
-    """Multiplies the tokens of one chunk, and brings its mean back to what it was, as A1111 does.
+def _weigh(embed: Any, weights: Any, keeps_mean: bool) -> Any:
+    """Multiplies the tokens of one chunk, and may bring its mean back to what it was, as A1111 does.
 
     CLIP's mean lies well away from zero. A text encoder whose last normalisation centres each token
     has none: the quotient would be noise, of any size and sign, and the embedding stays as weighted.
@@ -174,9 +168,12 @@ def _weigh(embed: Any, weights: Any) -> Any:
     Args:
         embed: (77, width).
         weights: (77,), on the CPU.
+        keeps_mean: See `Conditioner.keeps_mean`.
     """
     before = embed.float()
     after = before * weights.to(embed.device)[:, None]
+    if not keeps_mean:
+        return after
     mean = before.mean().item()
     factor = mean / (after.mean().item() or float("inf"))
     is_meaningful = abs(mean) >= NEGLIGIBLE_MEAN * before.std().item()
@@ -216,4 +213,5 @@ def _cut(tokens: list[_Token], size: int) -> int:
 def unread_warning(what: str, unread: str) -> str:
     """Returns the sentence for the owner of a prompt whose end was not read."""
     quote = unread if len(unread) <= 120 else unread[:119].rstrip() + "…"
-    return f"The {what} is longer than the model reads. This part was not read: “{quote}”"
+    sentence = N_("The {what} is longer than the model reads. This part was not read: “{quote}”")
+    return sentence.format(what=what, quote=quote)

@@ -26,7 +26,7 @@ from storage.database import Database
 from storage.jobs import JobTable
 from storage.pictures import PictureFiles
 from tests import faulty_engine
-from tests.engine.scripted import NO_LIMITS, WAIT_S, info
+from tests.engine.scripted import NO_LIMITS, WAIT_S, info, submission
 
 
 class HandEngine:
@@ -150,3 +150,15 @@ async def running_queue(
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled(), task.exception()
+
+
+async def ids_of(bench: Bench, *owners: int, **changes: Any) -> list[str]:
+    """Submits one job for each owner and returns the ids."""
+    number = len(await bench.store.unfinished()) if not bench.engine.submitted else 0
+    jobs = []
+    for owner in owners:
+        number += 1
+        jobs.append(
+            await bench.queue.submit(submission(f"{owner}:{number}:{len(jobs)}", owner, **changes))
+        )
+    return [job.id for job in jobs]

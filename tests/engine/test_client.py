@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from engine.client import EngineClient
-from engine.errors import EngineDiedError
+from engine.control.making import encode
+from engine.control.maps import AUTO, MapRequest
+from engine.errors import EngineDiedError, InvalidRequestError
 from engine.types import (
     EngineDied,
     EngineLoading,
@@ -131,7 +135,8 @@ async def test_a_job_that_kills_the_engine_before_it_starts_is_set_aside_too(tmp
         ("last", "SIGKILL"),
         ("garbage", "garbage"),
         ("nonsense", "garbage"),
-        ("cut", "garbage"),
+        ("cut", "closed its connection"),
+        ("torn", "SIGKILL"),
         ("hangup", "closed its connection"),
     ],
 )
@@ -144,6 +149,48 @@ async def test_a_death_of_any_kind_costs_no_picture(tmp_path, fault, words):
     assert [p.index for p in result.pictures] == [0, 1, 2]
     assert words in died.message
     assert died.job_ids == ("a",)
+
+
+async def test_a_death_is_noticed_within_two_seconds_whatever_the_engine_did(tmp_path):
+    """By the client's own clock, from the end of the process to the event. A child that holds the
+    dead engine's socket and output is the slowest case: then no end of file comes."""
+    async with running_client(settings_for(tmp_path)) as log:
+        await ready(log)
+        os.kill(log.client.pid, signal.SIGKILL)  # while it is idle
+        await log.first(EngineDied)
+        for fault in ("crash", "exit", "segv", "orphan"):
+            await log.client.submit(fault, request(f"a cat engine:{fault}-once"), {})
+            assert isinstance((await log.finals(fault))[fault], GenerationResult)
+    deaths = log.of(EngineDied)
+    assert [died.job_ids for died in deaths] == [(), ("crash",), ("exit",), ("segv",), ("orphan",)]
+    assert all(0 < died.noticed_s < 2 for died in deaths), [died.noticed_s for died in deaths]
+
+
+async def test_a_death_while_it_loads_is_noticed_within_two_seconds(tmp_path):
+    async with running_client(settings_for(tmp_path, "--loading", "1", "--never-ready")) as log:
+        await log.until(lambda _: len(log.of(EngineLoading)) == 2)
+        os.kill(int(processes(tmp_path)[0]), signal.SIGKILL)
+        died = await log.first(EngineDied)
+    assert "SIGKILL" in died.message
+    assert 0 < died.noticed_s < 2
+
+
+async def test_twenty_jobs_survive_an_engine_that_is_stopped_while_four_run(tmp_path):
+    """The watchdog notices a stop, not the kernel; a stopped process is killed all the same."""
+    async with running_client(settings_for(tmp_path, step_timeout_s=0.8)) as log:
+        for job_id in ids(20):
+            await log.client.submit(job_id, request("a cat engine:hold"), {})
+        await log.until(lambda _: len(log.of(Started)) == 4)
+        pid = log.client.pid
+        os.kill(pid, signal.SIGSTOP)
+        (tmp_path / "go").touch()
+        ends = await log.finals(*ids(20))
+        died = await log.first(EngineDied)
+    assert all(isinstance(e, GenerationResult) for e in ends.values())
+    assert died.message.startswith("The engine hung: no step for 0.8 s")
+    assert set(died.job_ids) == set(ids(4))
+    assert died.noticed_s < 2
+    assert not psutil.pid_exists(pid)
 
 
 @pytest.mark.parametrize("fault", ["hang", "stop"])
@@ -172,6 +219,52 @@ async def test_an_idle_or_slow_engine_is_not_hung(tmp_path):
         (tmp_path / "go").touch()
         assert isinstance((await log.finals("a"))["a"], GenerationResult)
     assert not log.of(EngineDied)
+
+
+async def test_an_engine_above_its_memory_is_replaced_between_jobs_and_nobody_is_blamed(tmp_path):
+    """Each job leaves 60 MiB: of five, two go to the first process, and two to the second."""
+    settings = settings_for(tmp_path, "--leak-mb", "60", "--max-rows", "2", engine_memory_mb=210)
+    async with running_client(settings) as log:
+        for job_id in ids(5):
+            await log.client.submit(job_id, request(), {})
+            await log.finals(job_id)
+            if (deaths := {"job1": 1, "job3": 2}.get(job_id)) is not None:
+                # The heartbeat with the figure comes after the job's end.
+                await log.until(lambda _, deaths=deaths: len(log.of(EngineDied)) == deaths)
+        ends = await log.finals(*ids(5))
+    assert all(isinstance(e, GenerationResult) for e in ends.values())
+    assert received(tmp_path) == [["job0", "job1"], ["job2", "job3"], ["job4"]]
+    for died in log.of(EngineDied):
+        assert died.job_ids == ()
+        assert "took 220 MiB, above its limit of 210 MiB" in died.message
+
+
+async def test_jobs_wait_while_a_worn_engine_finishes_what_it_has(tmp_path):
+    settings = settings_for(tmp_path, "--leak-mb", "60", engine_memory_mb=110)
+    async with running_client(settings) as log:
+        await log.client.submit("long", request("a cat engine:hold"), {})
+        await log.first(Started, "long")
+        await log.client.submit("short", request(), {})
+        await log.finals("short")
+        async with asyncio.timeout(WAIT_S):
+            while log.client._wear.why is None:  # heartbeats go on
+                await log.client.call("stats")
+        await log.client.submit("next", request(), {})
+        (tmp_path / "go").touch()
+        ends = await log.finals("long", "next")
+    assert all(isinstance(e, GenerationResult) for e in ends.values())
+    assert received(tmp_path) == [["long", "short"], ["next"]]
+    assert log.of(EngineDied)[0].job_ids == ()
+
+
+async def test_a_memory_limit_below_the_model_itself_is_told_and_not_used(tmp_path, caplog):
+    async with running_client(settings_for(tmp_path, engine_memory_mb=50)) as log:
+        await log.client.submit("a", request(), {})
+        await log.finals("a")
+        await log.client.submit("b", request(), {})
+        await log.finals("b")
+    assert not log.of(EngineDied)
+    assert len([r for r in caplog.records if "set a larger one" in r.message]) == 1
 
 
 async def test_a_failure_ends_its_job_alone(tmp_path):
@@ -222,12 +315,12 @@ async def test_cancel_meets_a_death(tmp_path):
 
 async def test_progress_of_a_slow_start_earns_it_time(tmp_path):
     settings = settings_for(
-        tmp_path, "--loading", "12", "--load-s", "0.1", engine_start_timeout_s=0.9
+        tmp_path, "--loading", "8", "--load-s", "0.45", engine_start_timeout_s=3.0
     )
     async with running_client(settings) as log:
         await ready(log)
     assert not log.of(EngineDied)
-    assert log.of(EngineLoading)[-1] == EngineLoading("loading", 11 / 12)
+    assert log.of(EngineLoading)[-1] == EngineLoading("loading", 7 / 8)
 
 
 async def test_a_start_without_progress_is_given_up(tmp_path):
@@ -349,3 +442,20 @@ def test_info_is_provisional_before_the_handshake(tmp_path):
     client = EngineClient(settings_for(tmp_path), info(model="a guess"))
     assert (client.info.model, client.is_ready, client.pid) == ("a guess", False, None)
     assert EngineClient(settings_for(tmp_path)).info is None
+
+
+async def test_a_picture_is_read_for_controls_or_refused_with_the_engines_sentence(
+    tmp_path: Path,
+) -> None:
+    async with running_client(settings_for(tmp_path)) as log:
+        with pytest.raises(EngineDiedError, match="is starting"):
+            await log.client.detect(b"", MapRequest(AUTO, 8, 8))
+        await ready(log)
+        picture = encode(Image.new("RGB", (40, 80), "red"))
+        made = await log.client.detect(picture, MapRequest(AUTO, 64, 64))
+        assert (made.kind, len(made.people), made.was_map) == ("openpose", 1, False)
+        assert Image.open(io.BytesIO(made.png)).size == (64, 64)
+        assert made.people[0][4] == pytest.approx((0.28 * 64, 0.10 * 128 - 32))
+        blue = encode(Image.new("RGB", (40, 80), "blue"))
+        with pytest.raises(InvalidRequestError, match="I found no person"):
+            await log.client.detect(blue, MapRequest("openpose", 64, 64))

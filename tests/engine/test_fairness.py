@@ -189,3 +189,24 @@ def test_the_same_job_twice_and_a_job_without_work_are_bugs():
         queue.add("a", 2, 1.0)
     with pytest.raises(ValueError, match="work"):
         queue.add("b", 2, 0.0)
+
+
+def test_a_job_at_the_front_goes_first_and_is_charged_like_the_others():
+    queue = FairQueue()
+    for job_id, person in (("a0", 1), ("a1", 1), ("b0", 2), ("b1", 2)):
+        queue.add(job_id, person, 2.0)
+    queue.bump("b1")
+    assert queue.peek() == "b1"
+    # What person 2 will have got by then makes person 1 the next one, twice.
+    assert queue.order() == ["b1", "a0", "a1", "b0"]
+    queue.bump("a1")
+    assert queue.order() == ["a1", "b1", "a0", "b0"]
+    queue.bump("b1")  # again: in front of the one that came after it
+    assert queue.order() == ["b1", "a1", "a0", "b0"]
+    assert queue.remove("a1")
+    taken = [queue.take() for _ in range(3)]
+    assert taken == ["b1", "a0", "b0"]
+    assert queue.served(2) == 4.0
+    assert queue.take() is None
+    with pytest.raises(KeyError):
+        queue.bump("b1")

@@ -13,7 +13,7 @@ import pytest
 
 from engine import model_card
 from engine.errors import ModelLoadError
-from engine.model_card import SD15_REPO, provisional_info, read_card, resolve_source
+from engine.model_card import SD15_REPO, SDXL_REPO, provisional_info, read_card, resolve_source
 from engine.pocket import MODEL_DIR
 from engine.settings import EngineSettings
 from engine.types import Sampler
@@ -24,6 +24,19 @@ UNET: dict[str, Any] = {
     "block_out_channels": [320, 640, 1280, 1280],
     "cross_attention_dim": 768,
 }
+SDXL_UNET: dict[str, Any] = {
+    "sample_size": 128,
+    "block_out_channels": [320, 640, 1280],
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+}
+SDXL_INDEX: dict[str, Any] = {
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+}
+REFINER_INDEX = SDXL_INDEX | {"text_encoder": [None, None]}
+EDM_INDEX = SDXL_INDEX | {"scheduler": ["diffusers", "EDMDPMSolverMultistepScheduler"]}
 VAE: dict[str, Any] = {"latent_channels": 4, "block_out_channels": [128, 256, 512, 512]}
 
 
@@ -72,6 +85,13 @@ def test_sd2_folder(tmp_path: Path) -> None:
     assert (card.family, card.native_size) == ("sd2", 768)
 
 
+def test_sdxl_folder(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "my-xl", SDXL_UNET, index=SDXL_INDEX)
+    card = read_card(folder)
+    assert (card.name, card.family, card.default_guidance_scale) == ("my-xl", "sdxl", 6.0)
+    assert (card.native_size, card.size_multiple, card.max_side) == (1024, 32, 2048)
+
+
 def test_small_model_takes_smaller_steps_of_size(tmp_path: Path) -> None:
     unet = {"sample_size": 16, "block_out_channels": [48, 96, 128]}
     card = read_card(write_folder(tmp_path / "small", unet))
@@ -115,8 +135,10 @@ def test_wrong_easel_json_is_refused(tmp_path: Path, easel: dict[str, Any], reas
     ("unet", "index", "reason"),
     [
         ({"in_channels": 9}, None, "inpainting"),
-        ({"addition_embed_type": "text_time"}, None, "SDXL"),
-        (None, {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}, "SDXL"),
+        (SDXL_UNET, REFINER_INDEX, "an SDXL refiner"),
+        (SDXL_UNET, EDM_INDEX, "EDM noise schedule"),
+        (None, SDXL_INDEX, "another model with two text encoders"),
+        (SDXL_UNET | {"in_channels": 9}, SDXL_INDEX, "inpainting"),
     ],
 )
 def test_other_kinds_of_models_are_refused(
@@ -136,9 +158,13 @@ def test_checkpoint_header_tells_the_family(tmp_path: Path) -> None:
     assert (card.name, card.family, card.native_size) == ("a", "sd15", 512)
     sd2 = {first: [320, 4, 3, 3], "cond_stage_model.model.ln_final.bias": [1024]}
     assert read_card(write_checkpoint(tmp_path / "b.safetensors", **sd2)).family == "sd2"
+    both = {f"conditioner.embedders.{number}.x": [1] for number in range(2)}
+    xl = read_card(write_checkpoint(tmp_path / "c.safetensors", **{first: [320, 4, 3, 3]}, **both))
+    assert (xl.family, xl.native_size, xl.size_multiple) == ("sdxl", 1024, 32)
     for name, shapes in {
         "inpainting": {first: [320, 9, 3, 3]},
-        "SDXL": {first: [320, 4, 3, 3], "conditioner.embedders.0.x": [1]},
+        "refiner": {first: [384, 4, 3, 3], "conditioner.embedders.0.x": [1]},
+        "EDM": {first: [320, 4, 3, 3], "edm_mean": [4], **both},
         "LoRA": {"lora_unet_down_blocks_0.lora_down.weight": [4, 320]},
     }.items():
         path = write_checkpoint(tmp_path / f"{name}.safetensors", **shapes)
@@ -182,6 +208,9 @@ def test_provisional_info_of_a_folder_and_a_hub_id(tmp_path: Path) -> None:
     assert info.samplers == tuple(Sampler)
     hub = provisional_info(settings("someone/dreams", dtype="float16"))
     assert (hub.model, hub.family, hub.dtype) == ("dreams", "sd15", "float16")
+    xl = provisional_info(settings(SDXL_REPO))
+    assert (xl.family, xl.native_size) == ("sdxl", 1024)
+    assert xl.control_kinds == ("openpose", "canny", "depth")
 
 
 def test_auto_is_sd15_only_on_a_cuda_machine(

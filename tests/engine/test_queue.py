@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import dataclasses
 
 import pytest
 
@@ -17,9 +17,6 @@ from engine.errors import (
 )
 from engine.types import (
     EngineDied,
-    EngineLoading,
-    EngineReady,
-    GenerationFailed,
     GenerationResult,
     JobState,
     Limits,
@@ -27,60 +24,10 @@ from engine.types import (
     Queued,
     Started,
 )
-from storage.database import Database
-from storage.jobs import JobTable
-from tests.engine.hand_engine import Bench, HandEngine, running_queue
+from tests.engine.hand_engine import Bench, HandEngine, ids_of, running_queue
 from tests.engine.scripted import WAIT_S, submission
 
 pytestmark = pytest.mark.timeout(WAIT_S)
-
-
-@pytest.fixture
-async def db(tmp_path):
-    async with Database.open(tmp_path) as database:
-        yield database
-
-
-@pytest.fixture
-async def bench(db, tmp_path):
-    async with running_queue(db, tmp_path) as bench:
-        yield bench
-
-
-class BrokenStore(JobTable):
-    """Fails like a full disk for as long as it is told to."""
-
-    failures = 0
-
-    async def undelivered(self):
-        if self.failures:
-            self.failures -= 1
-            raise sqlite3.OperationalError("database is locked")
-        return await super().undelivered()
-
-    async def finish(self, job_id, result):
-        if self.failures:
-            self.failures -= 1
-            raise sqlite3.OperationalError("database or disk is full")
-        return await super().finish(job_id, result)
-
-    async def end(self, job_id, state, error=None):
-        if self.failures:
-            self.failures -= 1
-            raise OSError(28, "No space left on device")
-        return await super().end(job_id, state, error)
-
-
-async def ids_of(bench, *owners, **changes):
-    """Submits one job for each owner and returns the ids."""
-    number = len(await bench.store.unfinished()) if not bench.engine.submitted else 0
-    jobs = []
-    for owner in owners:
-        number += 1
-        jobs.append(
-            await bench.queue.submit(submission(f"{owner}:{number}:{len(jobs)}", owner, **changes))
-        )
-    return [job.id for job in jobs]
 
 
 async def test_a_job_goes_from_submission_to_its_pictures(bench):
@@ -277,35 +224,6 @@ async def test_cancel_of_a_running_job_frees_its_rows_when_the_engine_lets_go(be
     assert (await bench.store.get(first)).state is JobState.CANCELLED
 
 
-async def test_a_result_that_comes_after_the_cancel_is_not_kept(bench):
-    (job_id,) = await ids_of(bench, 1)
-    bench.engine.get_ready()
-    await bench.settle()
-    assert await bench.queue.cancel(job_id)
-    bench.engine.finish(job_id)
-    await bench.settle()
-    assert (await bench.final(job_id)).error == "GenerationCancelledError"
-    assert (await bench.store.get(job_id)).state is JobState.CANCELLED
-
-
-async def test_a_cancel_that_meets_the_result_ends_as_the_store_decides(bench):
-    """The result is being written when the cancel comes: both see the same end."""
-    ids = await ids_of(bench, *range(6))
-    bench.engine.get_ready(max_rows=64)
-    await bench.settle()
-    for number, job_id in enumerate(ids):
-        watching = asyncio.create_task(bench.final(job_id))
-        await bench.settle()
-        bench.engine.finish(job_id)
-        for _ in range(number * 2):
-            await asyncio.sleep(0)
-        is_cancelled = await bench.queue.cancel(job_id)
-        state = (await bench.store.get(job_id)).state
-        event = await watching
-        assert state is (JobState.CANCELLED if is_cancelled else JobState.RENDERED)
-        assert isinstance(event, GenerationFailed if is_cancelled else GenerationResult)
-
-
 async def test_a_cancelled_job_does_not_count_against_its_owner(bench):
     a0, a1, b0 = await ids_of(bench, 1, 1, 2)
     bench.engine.get_ready(max_rows=1)
@@ -375,68 +293,6 @@ async def test_submit_and_cancel_work_before_the_queue_runs(db, tmp_path):
     await asyncio.wait([running])
 
 
-async def test_a_full_disk_delays_a_result_and_loses_none(db, tmp_path, caplog):
-    async with running_queue(db, tmp_path, store_class=BrokenStore, retry_s=(0.001, 0.01)) as bench:
-        picture, failure = await ids_of(bench, 1, 2)
-        bench.engine.get_ready()
-        await bench.settle()
-        bench.store.failures = 5
-        bench.engine.finish(picture)
-        assert isinstance(await bench.final(picture), GenerationResult)
-        bench.store.failures = 5
-        bench.engine.fail(failure)
-        assert isinstance(await bench.final(failure), GenerationFailed)
-        assert bench.store.failures == 0
-        assert (await bench.store.get(failure)).state is JobState.FAILED
-    assert "disk is full" in caplog.text
-
-
-async def test_an_end_that_no_store_can_take_fails_its_job_alone(bench, caplog):
-    """More of them than may wait for the disk, so that the queue would stand still."""
-    jobs = await ids_of(bench, *range(20))
-    (good,) = await ids_of(bench, 30)
-    bench.engine.get_ready(max_rows=2)
-    for number, job_id in enumerate(jobs):
-        await bench.engine.until_submitted(job_id)
-        if number % 2:
-            bench.engine.finish(job_id, seconds=float("nan"))  # no JSON
-        else:
-            del bench.engine.jobs[job_id]
-            bench.engine.tell(GenerationFailed(job_id, "GenerationError", "\ud800"))  # no UTF-8
-        event = await bench.final(job_id)
-        assert (event.error, "could not be stored" in event.message) == ("GenerationError", True)
-        stored = await bench.store.get(job_id)
-        assert stored.state is JobState.FAILED
-        assert "could not be stored" in stored.error[1]
-    await bench.engine.until_submitted(good)
-    bench.engine.finish(good)
-    assert isinstance(await bench.final(good), GenerationResult)
-    assert caplog.text.count("Traceback") == len(jobs)
-    told = [job.id async for job in first_of(bench.queue.finished(), 21)]
-    assert told == [*jobs, good]
-
-
-async def test_an_end_that_cannot_be_stored_at_all_waits_for_the_next_start(db, tmp_path):
-    class DamagedStore(JobTable):
-        is_damaged = True
-
-        async def end(self, job_id, state, error=None):
-            if self.is_damaged:
-                raise sqlite3.DatabaseError("database disk image is malformed")
-            return await super().end(job_id, state, error)
-
-    async with running_queue(db, tmp_path, store_class=DamagedStore) as bench:
-        (job_id,) = await ids_of(bench, 1)
-        bench.engine.get_ready()
-        await bench.settle()
-        bench.engine.fail(job_id)
-        assert isinstance(await bench.final(job_id), GenerationFailed)
-        assert not (await bench.store.get(job_id)).state.is_final
-    async with running_queue(db, tmp_path) as bench:
-        bench.engine.get_ready()
-        await bench.engine.until_submitted(job_id)
-
-
 async def test_jobs_that_cannot_be_read_stop_the_start_with_a_sentence(db, tmp_path):
     bench = Bench(db, tmp_path, HandEngine())
     await ids_of(bench, 1)
@@ -449,70 +305,6 @@ async def test_jobs_that_cannot_be_read_stop_the_start_with_a_sentence(db, tmp_p
         await tx.rows("UPDATE jobs SET state = 'failed', finished_at = created_at")
     with pytest.raises(StartError, match="cannot be read"):
         await anext(bench.queue.finished())
-
-
-async def test_no_more_pictures_are_made_while_results_wait_for_the_disk(db, tmp_path):
-    async with running_queue(db, tmp_path, store_class=BrokenStore, retry_s=(0.001, 0.01)) as bench:
-        jobs = await ids_of(bench, *range(60))
-        bench.store.failures = 10**9
-        bench.engine.get_ready(max_rows=4)
-        await bench.settle()
-        ended = 0
-        while bench.engine.jobs:  # the engine goes on for as long as it is given something
-            bench.engine.finish(next(iter(bench.engine.jobs)))
-            ended += 1
-            await bench.settle()
-        assert 16 <= ended <= 20
-        bench.store.failures = 0
-        for job_id in jobs:
-            await bench.engine.until_submitted(job_id)
-            if job_id in bench.engine.jobs:
-                bench.engine.finish(job_id)
-            assert isinstance(await bench.final(job_id), GenerationResult)
-
-
-async def test_finished_gives_undelivered_jobs_first_and_each_once(db, tmp_path):
-    async with running_queue(db, tmp_path) as bench:
-        old, failed, cancelled = await ids_of(bench, 1, 2, 3)
-        bench.engine.get_ready(max_rows=64)
-        await bench.settle()
-        bench.engine.finish(old)
-        await bench.final(old)
-        bench.engine.fail(failed)
-        await bench.final(failed)
-        await bench.queue.cancel(cancelled)
-    async with running_queue(db, tmp_path) as bench:
-        bench.engine.get_ready(max_rows=64)
-        (new,) = await ids_of(bench, 9)
-        told = []
-        async for job in bench.queue.finished():
-            told.append(job.id)
-            if job.id == failed:
-                await bench.settle()
-                bench.engine.finish(new)
-            if job.id == new:
-                break
-        assert told == [old, failed, new]
-        again = [job.id async for job in first_of(bench.queue.finished(), 3)]
-        assert again == [old, failed, new]
-
-
-async def test_a_store_that_fails_at_the_start_delays_the_deliveries(db, tmp_path, caplog):
-    async with running_queue(db, tmp_path, store_class=BrokenStore, retry_s=(0.001, 0.01)) as bench:
-        (job_id,) = await ids_of(bench, 1)
-        bench.engine.get_ready()
-        await bench.settle()
-        bench.engine.finish(job_id)
-        await bench.final(job_id)
-        bench.store.failures = 3
-        assert (await anext(bench.queue.finished())).id == job_id
-        assert bench.store.failures == 0
-    assert "database is locked" in caplog.text
-
-
-async def first_of(iterator, number):
-    for _ in range(number):
-        yield await anext(iterator)
 
 
 async def test_a_persons_burst_is_paced_and_refused_nothing(db, tmp_path):
@@ -547,156 +339,33 @@ async def test_jobs_that_arrive_while_the_queue_stops_can_be_cancelled(db, tmp_p
     assert bench.queue.waiting() == []
 
 
-async def test_etas_come_from_measured_steps(db, tmp_path):
-    now = [0.0]
-    async with running_queue(db, tmp_path, clock=lambda: now[0]) as bench:
-        jobs = await ids_of(bench, *range(5))
+async def test_waiting_jobs_of_another_model_are_adapted_or_end_at_once(db, tmp_path):
+    def refit(job, info):
+        if info.model != "faulty" and "cat" in job.request.prompt:
+            raise InvalidRequestError("No cats any more.")
+        return dataclasses.replace(job.request, model=info.model)
+
+    async with running_queue(db, tmp_path, refit=refit, pace=(2, 1000.0)) as bench:
         bench.engine.get_ready(max_rows=2)
-        await bench.settle()
-        for number, job_id in enumerate(jobs[:2]):
-            assert all(q.eta_s is None for q in bench.queue.waiting()) or number
-            bench.engine.start(job_id)
-            await bench.settle()
-            for step in (1, 2, 3, 4):
-                now[0] += 0.5
-                bench.engine.progress(job_id, step)
-                await bench.settle()
+        (runs,) = await ids_of(bench, 1)
+        bench.engine.start(runs)
+        (sent,) = await ids_of(bench, 2)
+        dog, cat, paced = [
+            (await bench.queue.submit(submission(str(n), 3, f"a {word}"))).id
+            for n, word in enumerate(("dog", "cat", "paced cat"))
+        ]
+        bench.engine.get_ready(model="other", max_rows=2)
+        for job_id in (cat, paced):
+            ended = await bench.final(job_id)
+            assert (ended.error, ended.message) == ("InvalidRequestError", "No cats any more.")
+            assert (await bench.store.get(job_id)).state is JobState.FAILED
+        assert [q.job_id for q in bench.queue.waiting()] == [sent, dog]
+        for job_id in (runs, sent):
             bench.engine.finish(job_id)
-            await bench.final(job_id)
-        bench.engine.start(jobs[2])
-        await bench.settle()
-        assert [q.job_id for q in bench.queue.waiting()] == jobs[3:]
-        # The engine has the next one already; the last one waits until both are done, which share it.
-        assert [q.eta_s for q in bench.queue.waiting()] == pytest.approx([0.0, 4.0], rel=0.1)
-        now[0] += 1.0
-        bench.engine.progress(jobs[2], 2)
-        await bench.settle()
-        assert bench.queue.place(jobs[4]).eta_s == pytest.approx(2.0, rel=0.1)
-        bench.engine.die(jobs[2])
-        await bench.settle()
-        assert bench.queue.place(jobs[3]).eta_s is None
-
-
-async def test_a_slow_watcher_sees_the_newest_state(bench):
-    (job_id,) = await ids_of(bench, 1)
-    bench.engine.get_ready()
-    events = bench.queue.watch(job_id)
-    assert isinstance(await anext(events), Queued)
-    bench.engine.start(job_id)
-    for step in range(1, 4):
-        bench.engine.progress(job_id, step)
-    await bench.settle()
-    assert await anext(events) == Progress(job_id, 3, 4)
-    bench.engine.finish(job_id)
-    assert isinstance(await anext(events), GenerationResult)
-    with pytest.raises(StopAsyncIteration):
-        await anext(events)
-
-
-async def test_a_slow_watcher_misses_no_newest_preview(bench):
-    (job_id,) = await ids_of(bench, 1)
-    bench.engine.get_ready()
-    events = bench.queue.watch(job_id)
-    assert isinstance(await anext(events), Queued)
-    bench.engine.start(job_id)
-    bench.engine.progress(job_id, 1, preview=b"first")
-    bench.engine.progress(job_id, 2, preview=b"second")
-    bench.engine.progress(job_id, 3)  # most steps come without one
-    await bench.settle()
-    assert await anext(events) == Progress(job_id, 3, 4, b"second")
-    bench.engine.die(job_id)
-    bench.engine.get_ready()
-    bench.engine.start(job_id)  # again from its first step
-    bench.engine.progress(job_id, 1)
-    await bench.settle()
-    assert await anext(events) == Progress(job_id, 1, 4)
-    await events.aclose()
-
-
-async def test_a_watcher_of_a_waiting_job_sees_it_move_up(bench):
-    first, second = await ids_of(bench, 1, 1)
-    events = bench.queue.watch(second)
-    assert (await anext(events)).position == 2
-    await bench.queue.cancel(first)
-    assert (await anext(events)).position == 1
-    await events.aclose()
-
-
-async def test_a_watch_that_begins_after_the_end(bench):
-    done, failed, cancelled = await ids_of(bench, 1, 2, 3)
-    bench.engine.get_ready()
-    await bench.settle()
-    bench.engine.finish(done)
-    await bench.final(done)
-    bench.engine.fail(failed)
-    await bench.final(failed)
-    await bench.queue.cancel(cancelled)
-    assert (await bench.final(done)).pictures == ()
-    assert (await bench.final(failed)).message == "It did not work."
-    assert (await bench.final(cancelled)).error == "GenerationCancelledError"
-    with pytest.raises(UnknownJobError):
-        await bench.final("unknown")
-
-
-async def test_engine_states_are_told(bench):
-    states = bench.queue.engine_states()
-    assert await anext(states) == EngineLoading("starting")
-    bench.engine.tell(EngineLoading("downloading unet", 0.5))
-    assert await anext(states) == EngineLoading("downloading unet", 0.5)
-    bench.engine.tell(EngineLoading("loading", None))
-    bench.engine.get_ready()
-    await bench.settle()
-    assert isinstance(await anext(states), EngineReady)
-    assert isinstance(bench.queue.engine_state, EngineReady)
-    await states.aclose()
-
-
-async def test_a_job_that_was_deleted_while_it_ran_ends_without_a_trace(bench, db):
-    gone, other = await ids_of(bench, 1, 2)
-    bench.engine.get_ready()
-    await bench.settle()
-    async with db.transaction() as tx:
-        for table in ("charges", "jobs"):
-            column = "job_id" if table == "charges" else "id"
-            await tx.rows(f"DELETE FROM {table} WHERE {column} = ?", (gone,))
-    watching = asyncio.create_task(bench.final(gone))
-    await bench.settle()
-    bench.engine.finish(gone)
-    assert isinstance(await watching, GenerationFailed)
-    bench.engine.finish(other)
-    assert isinstance(await bench.final(other), GenerationResult)
-
-
-async def test_a_cancel_that_won_in_the_store_is_what_watchers_see(db, tmp_path):
-    """The store has cancelled the job, the canceller has not heard of it yet, the result arrives."""
-
-    class LateStore(JobTable):
-        answer = asyncio.Event()
-        has_ended = asyncio.Event()
-
-        async def end(self, job_id, state, error=None):
-            job = await super().end(job_id, state, error)
-            self.has_ended.set()
-            await self.answer.wait()
-            return job
-
-    async with running_queue(db, tmp_path, store_class=LateStore) as bench:
-        by_result, by_failure = await ids_of(bench, 1, 2)
-        bench.engine.get_ready()
-        await bench.settle()
-        for job_id in (by_result, by_failure):
-            LateStore.answer.clear()
-            LateStore.has_ended.clear()
-            cancelling = asyncio.create_task(bench.queue.cancel(job_id))
-            await LateStore.has_ended.wait()
-            watching = asyncio.create_task(bench.final(job_id))
-            await bench.settle()
-            if job_id == by_result:
-                bench.engine.finish(job_id)
-            else:
-                bench.engine.fail(job_id, "EngineOutOfMemoryError")
-                LateStore.answer.set()
-            assert (await watching).error == "GenerationCancelledError"
-            LateStore.answer.set()
-            assert await cancelling
-        assert not await bench.store.undelivered()
+        await bench.engine.until_submitted(dog)
+        assert bench.engine.jobs[dog].model == "other"
+        bench.engine.finish(dog)
+        assert isinstance(await bench.final(dog), GenerationResult)
+        assert (await bench.store.get(dog)).request.model == "other"
+        told = [job.id for job in await bench.store.undelivered()]
+        assert sorted(told) == sorted([runs, sent, dog, cat, paced])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from storage.database import Database
-from tests.engine.hand_engine import Bench, running_queue
+from tests.engine.hand_engine import Bench, ids_of, running_queue
 from tests.engine.scripted import WAIT_S, submission
 
 pytestmark = pytest.mark.timeout(WAIT_S)
@@ -78,3 +78,33 @@ async def test_ten_jobs_behind_a_full_batch_start_about_when_they_are_promised(
         for job_id, eta_s in promised.items():
             real_s = loop.started[job_id] - at
             assert eta_s == pytest.approx(real_s, rel=0.3, abs=2 * step_s), promised
+
+
+async def test_etas_come_from_measured_steps(db, tmp_path):
+    now = [0.0]
+    async with running_queue(db, tmp_path, clock=lambda: now[0]) as bench:
+        jobs = await ids_of(bench, *range(5))
+        bench.engine.get_ready(max_rows=2)
+        await bench.settle()
+        for number, job_id in enumerate(jobs[:2]):
+            assert all(q.eta_s is None for q in bench.queue.waiting()) or number
+            bench.engine.start(job_id)
+            await bench.settle()
+            for step in (1, 2, 3, 4):
+                now[0] += 0.5
+                bench.engine.progress(job_id, step)
+                await bench.settle()
+            bench.engine.finish(job_id)
+            await bench.final(job_id)
+        bench.engine.start(jobs[2])
+        await bench.settle()
+        assert [q.job_id for q in bench.queue.waiting()] == jobs[3:]
+        # The engine has the next one already; the last one waits until both are done, which share it.
+        assert [q.eta_s for q in bench.queue.waiting()] == pytest.approx([0.0, 4.0], rel=0.1)
+        now[0] += 1.0
+        bench.engine.progress(jobs[2], 2)
+        await bench.settle()
+        assert bench.queue.place(jobs[4]).eta_s == pytest.approx(2.0, rel=0.1)
+        bench.engine.die(jobs[2])
+        await bench.settle()
+        assert bench.queue.place(jobs[3]).eta_s is None

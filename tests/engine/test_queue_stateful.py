@@ -1,7 +1,7 @@
 """The queue under every mixture of events: nothing lost, nothing twice, the promised order kept.
 
-Hypothesis drives submissions, steps, ends, cancels, deaths, store failures and restarts of the bot;
-the store is the real one, the engine is moved by hand.
+Hypothesis drives submissions, steps, ends, cancels, deaths, store failures, restarts of the bot, and an
+operator who pauses the queue and puts jobs to the front; the store is the real one, the engine is moved by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.types import GenerationFailed, GenerationResult, JobState
+from engine.types import Flow, GenerationFailed, GenerationResult, JobState
 from storage.database import Database
 from storage.jobs import JobTable
 from tests.engine.hand_engine import Bench, HandEngine
@@ -54,6 +54,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.expected: dict[str, JobState] = {}  # ends that were decided
         self.told: list[str] = []
         self.number = 0
+        self.flow = Flow.OPEN
+        self.sent_before_pause: list[str] = []
+        self.bumped: list[str] = []  # newest first
         self.task: asyncio.Task[None] | None = None
         try:
             opened = self.stack.enter_async_context(Database.open(Path(self.folder.name)))
@@ -78,8 +81,9 @@ class QueueMachine(RuleBasedStateMachine):
             self.engine,
             store_class=UnreliableStore,
             retry_s=(0.0005, 0.001),
+            flow=self.flow,
         )
-        self.sent_of: dict[int, list[str]] = {}
+        self.sent_before_pause = []
 
         async def start():
             self.task = asyncio.create_task(self.bench.queue.run())
@@ -217,6 +221,39 @@ class QueueMachine(RuleBasedStateMachine):
 
         self.do(die())
 
+    @precondition(lambda self: self.flow is Flow.OPEN)
+    @rule()
+    def the_operator_pauses(self):
+        self.flow = Flow.PAUSED
+        self.bench.queue.set_flow(self.flow)
+        self.sent_before_pause = list(self.engine.submitted)
+
+    @precondition(lambda self: self.flow is Flow.PAUSED)
+    @rule()
+    def the_operator_resumes(self):
+        self.flow = Flow.OPEN
+
+        async def resume():
+            self.bench.queue.set_flow(self.flow)
+            await self.bench.settle()
+
+        self.do(resume())
+
+    @precondition(lambda self: self.unended)
+    @rule(data=st.data())
+    def the_operator_bumps(self, data):
+        job_id = data.draw(st.sampled_from(self.unended))
+        is_sent = job_id in self.engine.jobs
+
+        async def bump():
+            is_bumped = await self.bench.queue.bump(job_id)
+            await self.bench.settle()
+            return is_bumped
+
+        assert self.do(bump()) is not is_sent
+        if not is_sent:
+            self.bumped = [job_id, *(j for j in self.bumped if j != job_id)]
+
     @rule()
     def the_bot_restarts(self):
         self.stop_bot()
@@ -237,18 +274,34 @@ class QueueMachine(RuleBasedStateMachine):
         rows = [request.rows for request in self.engine.jobs.values()]
         assert sum(rows[:-1]) <= KNEE + 8
         assert len(self.engine.submitted) == len(set(self.engine.submitted))
-        if not self.engine.jobs:  # work-conserving
+        if not self.engine.jobs and self.flow is Flow.OPEN:  # work-conserving
             assert not self.bench.queue.waiting()
+
+    @invariant()
+    def a_pause_lets_nothing_through_and_promises_no_time(self):
+        if self.flow is Flow.PAUSED:
+            assert self.engine.submitted == self.sent_before_pause
+            assert all(q.eta_s is None for q in self.bench.queue.waiting())
+
+    @invariant()
+    def those_at_the_front_are_next_the_newest_first(self):
+        unsent = [q.job_id for q in self.bench.queue.waiting() if q.job_id not in self.engine.jobs]
+        front = [j for j in self.bumped if j in unsent]
+        assert unsent[: len(front)] == front
 
     @invariant()
     def a_person_is_served_in_order(self):
         order = list(self.owners)
         for owner in set(self.owners.values()):
             sent = [j for j in self.engine.submitted if self.owners[j] == owner]
-            assert sent == sorted(sent, key=order.index)
+            in_line = [j for j in sent if j not in self.bumped]
+            assert in_line == sorted(in_line, key=order.index)
 
     def teardown(self):
         async def drain():
+            self.flow = Flow.OPEN
+            self.bench.queue.set_flow(self.flow)
+            await self.bench.settle()
             while any(job_id not in self.expected for job_id in self.owners):
                 for job_id in list(self.engine.jobs):
                     is_cancelled = job_id in self.expected

@@ -150,5 +150,6 @@ async def test_names_are_free_of_what_means_something_in_a_list(shop: Shop) -> N
     shop.put("a, b: (c).safetensors", alpha=1.0)
     shop.put("a b c.safetensors", alpha=2.0)
     shop.put("none.safetensors", alpha=3.0)
+    shop.put("x\u202ey\u200b.safetensors", alpha=4.0)  # nobody could type that
     await shop.styles.rescan()
-    assert shop.names() == ["a b c", "a b c 2", "none 2"]
+    assert shop.names() == ["a b c", "a b c 2", "none 2", "xy"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,14 @@ def write_checkpoint(folder: Path, path: Path) -> Path:
     return path
 
 
-def unet_name(name: str, layers: int) -> str:
-    """Returns the original name of a U-Net tensor."""
+def unet_name(name: str, layers: int, with_attention: Collection[int] = ()) -> str:
+    """Returns the original name of a U-Net tensor.
+
+    `with_attention`: the up blocks before the last that have attention; their upsampler comes after it.
+    """
     for ours, theirs in (
+        ("add_embedding.linear_1", "label_emb.0.0"),
+        ("add_embedding.linear_2", "label_emb.0.2"),
         ("time_embedding.linear_1", "time_embed.0"),
         ("time_embedding.linear_2", "time_embed.2"),
         ("conv_in", "input_blocks.0.0"),
@@ -68,8 +74,9 @@ def unet_name(name: str, layers: int) -> str:
             return f"{stem}.{place}.1.{rest}"
         case "downsamplers":
             return f"{stem}.{place + layers}.0.op.{rest.removeprefix('conv.')}"
-        case _:  # the up block before it has no attention in these models
-            return f"{stem}.{place + layers}.1.{rest}"
+        case _:
+            last = 2 if int(block) in with_attention else 1
+            return f"{stem}.{place + layers}.{last}.{rest}"
 
 
 def vae_name(name: str) -> str:

@@ -51,6 +51,18 @@ def tiny_pooling(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the folder of a random SDXL shaped model (eps) with two ControlNets."""
+    pytest.importorskip("torch")
+    from tests.engine.worker import sdxl, tiny
+
+    folder = sdxl.write_model(tmp_path_factory.mktemp("models") / "tiny-sdxl")
+    tiny.write_controlnet(folder, "openpose", seed=6)
+    tiny.write_controlnet(folder, "canny", seed=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def sd15(tiny_sd15: Path) -> LocalEngine:
     """Returns a loop with the SD 1.5 shaped model and the schedulers themselves, as the stock pipelines.
 

@@ -34,8 +34,9 @@ from diffusers import (
 from PIL import Image
 
 from engine import protocol
-from engine.model_card import control_sources, engine_info
+from engine.model_card import control_sources, engine_info, upscaler_source, upscalers
 from engine.protocol import Frame
+from engine.receipts import PNG_KEY, read_recipe
 from engine.settings import EngineSettings
 from engine.types import AdapterWeight, Control, EngineInfo, GenerationRequest, Sampler
 from engine.worker.jobs import JobRun
@@ -73,11 +74,11 @@ class WatchedUNet(torch.nn.Module):
         self.rows: list[int] = []
         self.fail: Callable[[Any, Any], Exception | None] = lambda sample, timesteps: None
 
-    def forward(self, sample: Any, timesteps: Any, **options: Any) -> Any:
+    def forward(self, sample: Any, timestep: Any, **options: Any) -> Any:
         self.rows.append(len(sample))
-        if (error := self.fail(sample, timesteps)) is not None:
+        if (error := self.fail(sample, timestep)) is not None:
             raise error
-        return self.unet(sample, timesteps, **options)
+        return self.unet(sample, timestep, **options)
 
     def get_submodule(self, target: str) -> torch.nn.Module:
         return self.unet.get_submodule(target)
@@ -90,13 +91,21 @@ class LocalEngine:
     """A loaded model and its loop; frames that it sends are kept in `frames`."""
 
     def __init__(
-        self, folder: Path, *, row_limit: int = 64, has_tables: bool = True, **settings: Any
+        self,
+        folder: Path,
+        *,
+        row_limit: int = 64,
+        has_tables: bool = True,
+        model: Model | None = None,
+        buckets: Sequence[int] = (),
+        **settings: Any,
     ) -> None:
+        """Loads the folder's model, or takes `model`, which another engine of the same folder loaded."""
         values = {"model": str(folder), "device": "cpu", "preview_interval_s": 1e6, **settings}
         engine_settings = EngineSettings(**values)
-        model = load_model(engine_settings, lambda stage, fraction: None)
+        model = model or load_model(engine_settings, lambda stage, fraction: None)
         sources = control_sources(engine_settings)
-        self.unet = WatchedUNet(model.unet)
+        self.unet = WatchedUNet(getattr(model.unet, "unet", model.unet))
         self.model: Model = dataclasses.replace(model, unet=self.unet)
         self.info: EngineInfo = engine_info(
             self.model.card,
@@ -107,8 +116,10 @@ class LocalEngine:
             dtype=str(self.model.dtype).removeprefix("torch."),
             memory_bytes=0,
             control_kinds=tuple(sources),
+            upscalers=upscalers(engine_settings),
         )
         self.frames: list[Frame] = []
+        self.sent: dict[str, Frame] = {}  # by job
         self.inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
         self.loop = RowLoop(
             self.model,
@@ -120,6 +131,8 @@ class LocalEngine:
             control_sources=sources,
             control_bytes=engine_settings.controlnet_memory_mb << 20,
             adapter_bytes=engine_settings.adapter_memory_mb << 20,
+            upscaler=upscaler_source(engine_settings),
+            buckets=buckets,
             has_tables=has_tables,
         )
 
@@ -174,7 +187,17 @@ class LocalEngine:
             "images": list(blobs),
             "adapters": [(sha256, str(path)) for sha256, path in files.items()],
         }
-        self.loop.handle(Frame("generate", fields, tuple(blobs.values())))
+        self._generate(Frame("generate", fields, tuple(blobs.values())))
+
+    def _generate(self, frame: Frame) -> None:
+        self.sent[frame.fields["job_id"]] = frame
+        self.loop.handle(frame)
+
+    def replay(self, job_id: str, sent: Frame, picture: Image.Image) -> None:
+        """Hands a picture to the loop to be made again, alone; `sent` has the files of its job."""
+        request, receipt = read_recipe(picture.info[PNG_KEY])
+        fields = {"request": protocol.pack(request), "receipt": receipt.packed()}
+        self._generate(Frame("generate", {**sent.fields, "job_id": job_id, **fields}, sent.blobs))
 
     def join(self, job_id: str, image: Image.Image | None = None, **changes: Any) -> JobRun:
         """Hands a job to the loop and returns its run, when what it needs is loaded."""

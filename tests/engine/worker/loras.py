@@ -33,10 +33,18 @@ def pairs(
     return found
 
 
-def kohya(path: Path, unet: Mapping[str, Any], text: Mapping[str, Any], alpha: float = 2.0) -> Path:
-    """Writes kohya's layout: an alpha for each module."""
+def kohya(
+    path: Path,
+    unet: Mapping[str, Any],
+    text: Mapping[str, Any],
+    alpha: float = 2.0,
+    *,
+    text_2: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes kohya's layout: an alpha for each module. With `text_2` it is SDXL's."""
     tensors: dict[str, Any] = {}
-    for prefix, own in (("lora_unet", unet), ("lora_te_text_model", text)):
+    first = "lora_te_text_model" if text_2 is None else "lora_te1_text_model"
+    for prefix, own in (("lora_unet", unet), (first, text), ("lora_te2", text_2 or {})):
         for name, (down, up) in own.items():
             stem = f"{prefix}_{name.replace('.', '_')}"
             tensors[f"{stem}.lora_down.weight"] = down.clone()
@@ -46,10 +54,16 @@ def kohya(path: Path, unet: Mapping[str, Any], text: Mapping[str, Any], alpha: f
     return path
 
 
-def peft(path: Path, unet: Mapping[str, Any], text: Mapping[str, Any] | None = None) -> Path:
+def peft(
+    path: Path,
+    unet: Mapping[str, Any],
+    text: Mapping[str, Any] | None = None,
+    text_2: Mapping[str, Any] | None = None,
+) -> Path:
     """Writes the layout that diffusers saves today."""
     tensors: dict[str, Any] = {}
-    for prefix, own in (("unet", unet), ("text_encoder", text or {})):
+    parts = {"unet": unet, "text_encoder": text or {}, "text_encoder_2": text_2 or {}}
+    for prefix, own in parts.items():
         for name, (down, up) in own.items():
             tensors[f"{prefix}.{name}.lora_A.weight"] = down.clone()
             tensors[f"{prefix}.{name}.lora_B.weight"] = up.clone()

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import protocol
-from engine.protocol import Frame
-from engine.settings import ENGINE_FD_VARIABLE
+from engine.protocol import ENGINE_FD_VARIABLE, Frame
 from engine.types import EngineInfo, GenerationRequest, Sampler
 
 ROOT = Path(__file__).parents[3]

@@ -94,10 +94,11 @@ def test_mixed_batch_stays_close_to_stock_and_counts_its_rows(
         for run, latents in zip(job.pictures, expected, strict=True):
             ours, theirs = (pixels.decode(engine.model, x) for x in (run.latents, latents[None]))
             assert (ours - theirs).abs().max() <= 5e-4, job.job_id
-    counts = engine.last("m2").fields["receipt"]["pictures"][0]["controls"]["canny"]
-    assert sum(steps for _, steps in counts) == 6
-    assert counts[0] == [0, 3], "its window begins after half of the steps"
-    assert all(rows > 0 for rows, _ in counts[1:])
+    job, _ = jobs[2]
+    spots = [call.controls.get("canny") for call in job.pictures[0].receipt.calls]
+    assert spots[:3] == [None] * 3, "its window begins after half of the steps"
+    assert len(spots) == 6
+    assert all(spot is not None and spot[0] > spot[1] >= 0 for spot in spots[3:])
 
 
 def test_row_without_control_keeps_its_bits_beside_one_with(sd15: LocalEngine) -> None:
@@ -126,8 +127,8 @@ def test_out_of_memory_splits_the_control_rows_too(tiny_sd15: Path) -> None:
     whole.finish()
     for ours, theirs in jobs:
         assert torch.allclose(final_latents(ours), final_latents(theirs), atol=1e-4)
-    (steps,) = engine.last("o1").fields["receipt"]["pictures"][0]["controls"]["openpose"]
-    assert steps[0] <= 3
+    (run,) = engine.last("o1").fields["receipt"]["pictures"][0]["calls"]
+    assert run[4]["openpose"][0] <= 3
 
 
 def test_second_pass_is_guided_too(sd15: LocalEngine, stock_sd15: Stock) -> None:
@@ -192,6 +193,9 @@ def test_control_of_another_model_fails_its_job_alone(
     engine.finish()
     assert "another model than model" in engine.last("wrong").fields["message"]
     assert "cannot be loaded" in engine.last("broken").fields["message"]
+    for job_id in ("wrong", "broken"):  # of this class the asker is shown the sentence
+        assert engine.last(job_id).fields["error"] == "InvalidRequestError"
+        assert "Choose another control" in engine.last(job_id).fields["message"]
     assert engine.last("fine").kind == "done"
 
 

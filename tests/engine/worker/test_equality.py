@@ -143,7 +143,7 @@ def test_mixed_batch_of_joining_jobs_stays_close_to_stock(
         for _ in range(random.integers(0, 3)):
             engine.loop.tick()
     engine.finish()
-    calls = {rows for job in jobs for p in job.pictures for rows, _ in p.row_counts}
+    calls = {call.rows for job in jobs for p in job.pictures for call in p.receipt.calls}
     assert max(calls) > 8, "jobs shared calls"
     for job in jobs:
         image = a_picture() if job.request.init_image else None

@@ -31,7 +31,7 @@ INFO = engine_info(
 def read(request: GenerationRequest, info: EngineInfo = INFO) -> Any:
     """Writes a PNG and returns what sd-parsers makes of it: (sampler, metadata)."""
     text = infotext(request, info, request.seed, (request.width, request.height))
-    png = encode_png(Image.new("RGB", (8, 8)), text)
+    png = encode_png(Image.new("RGB", (8, 8)), text, '{"request":{}}')
     found = ParserManager().parse(io.BytesIO(png))
     assert found is not None
     (sampler,) = found.samplers

@@ -19,6 +19,7 @@ from engine.settings import EngineSettings
 from engine.types import Sampler
 from engine.worker.hub import choose_configs, choose_weights
 from engine.worker.models import Model, load_model
+from tests.engine.worker import sdxl
 from tests.engine.worker.checkpoint import write_checkpoint
 from tests.engine.worker.hub_server import serving
 from tests.engine.worker.process import ROOT, a_request, running
@@ -97,6 +98,50 @@ def test_single_checkpoint_equals_the_folder_it_was_made_from(
     assert ours.card.name == "my-model"
     assert ours.scheduler_config["beta_schedule"] == "scaled_linear"
     assert ("reading my-model.safetensors", 0.0) in reports
+
+
+def test_sdxl_checkpoint_equals_the_folder_it_was_made_from(
+    tiny_sdxl: Path, tmp_path: Path
+) -> None:
+    path = sdxl.write_checkpoint(tiny_sdxl, tmp_path / "xl.safetensors", "v_pred", "ztsnr")
+    shutil.copytree(tiny_sdxl, tmp_path / "xl", ignore=shutil.ignore_patterns("*.safetensors"))
+    ours, reports = load(path)
+    theirs, _ = load(tiny_sdxl)
+    assert (ours.card.family, ours.card.native_size, ours.card.size_multiple) == ("sdxl", 1024, 32)
+    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+        expected = getattr(theirs, part).state_dict()
+        found = getattr(ours, part).state_dict()
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert torch.equal(found[name], value), (part, name)
+    assert ours.tokenizer_2.pad_token == theirs.tokenizer_2.pad_token == "!"
+    assert ours.zeroes_empty_negative
+    fractions = [fraction for _, fraction in reports if fraction is not None]
+    assert fractions == sorted(fractions)
+    marked = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    assert marked.items() <= ours.scheduler_config.items()
+    assert theirs.scheduler_config["prediction_type"] == "epsilon"
+
+
+def test_sdxl_needs_all_of_its_parts(tiny_sdxl: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_sdxl, tmp_path / "words")
+    vocabulary = folder / "tokenizer_2" / "vocab.json"
+    vocabulary.write_text(vocabulary.read_text().replace("<unused1>", "<other>"))
+    with pytest.raises(ModelLoadError, match="two tokenizers have different words"):
+        load(folder)
+    (folder / "text_encoder_2" / "model.safetensors").unlink()
+    with pytest.raises(ModelLoadError, match=r"text_encoder_2 has no \.safetensors weights"):
+        load(folder)
+
+
+@pytest.mark.parametrize("upcast", [True, False])
+def test_sdxl_vae_says_whether_it_overflows(tiny_sdxl: Path, tmp_path: Path, upcast: bool) -> None:
+    folder = shutil.copytree(tiny_sdxl, tmp_path / "vae")
+    config = folder / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"force_upcast": upcast}))
+    model, _ = load(folder, dtype="float16")
+    assert model.vae.dtype == (torch.float32 if upcast else torch.float16)
+    assert model.text_encoder_2.dtype == torch.float16
 
 
 @pytest.mark.parametrize("suffix", [".ckpt", ".pt", ".bin"])
@@ -179,6 +224,17 @@ def test_only_needed_files_are_chosen() -> None:
         "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
         "vae/diffusion_pytorch_model.safetensors",
     ]
+
+
+def test_second_text_encoder_is_chosen_where_there_is_one() -> None:
+    parts = ("text_encoder", "text_encoder_2")
+    names = [f"{part}/model{variant}.safetensors" for part in parts for variant in ("", ".fp16")]
+    names += ["tokenizer_2/vocab.json", "text_encoder_2/config.json"]
+    weights = [f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae")]
+    assert choose_configs(names) == names[-2:]
+    assert set(choose_weights(names + weights)) == {
+        *weights, *(f"{part}/model.fp16.safetensors" for part in parts)
+    }  # fmt: skip
 
 
 async def test_hub_model_is_downloaded_once_and_runs(tiny_sd15: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from engine import protocol
 from engine.protocol import Frame
 from engine.types import Sampler, SecondPass
-from engine.worker import machine, pixels
+from engine.worker import pixels
 from tests.engine.worker.local import LocalEngine
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -63,8 +63,12 @@ def test_receipt_counts_the_rows_of_every_step(engine: LocalEngine) -> None:
     done = engine.last("a").fields
     receipt = done["receipt"]
     assert json.loads(json.dumps(receipt)) == receipt
-    assert [p["rows"] for p in receipt["pictures"]] == [[[4, 1], [5, 2], [4, 1]]] * 2
-    assert [p["tokens"] for p in receipt["pictures"]] == [[[77, 4]]] * 2
+    assert [p["calls"] for p in receipt["pictures"]] == [
+        [[1, 4, 2 + k, 77], [2, 5, 2 + k, 77], [1, 4, 2 + k, 77]] for k in range(2)
+    ], "of the steps so many rows, the place among them, tokens"
+    assert [p["unconditional"] for p in receipt["pictures"]] == [
+        [[1, 4, k, 77], [2, 5, k, 77], [1, 4, k, 77]] for k in range(2)
+    ]
     assert receipt["model_hash"] == engine.info.model_hash
     assert receipt["dtype"] == "float32"
     assert done["seconds"] > 0
@@ -89,8 +93,11 @@ def test_rows_of_a_call_are_bounded_and_jobs_stay_whole(tiny_sd15: Path) -> None
     engine.join("a", num_images=2, num_inference_steps=1)
     engine.join("b", num_images=2, num_inference_steps=1)
     engine.join("c", num_images=4, num_inference_steps=1)
-    engine.loop.tick()
-    assert engine.unet.rows == [4, 4, 6, 2]
+    engine.join("d", num_inference_steps=3)
+    engine.finish()
+    assert engine.unet.rows == [4 + 2, 4 + 2, 6, 2 + 2], "d fills what is left, also beside c"
+    ends = [frame.fields["job_id"] for frame in engine.frames if frame.kind == "done"]
+    assert ends == ["a", "b", "c", "d"]
 
 
 def test_cancel_acts_at_the_next_tick_and_sends_nothing_more(engine: LocalEngine) -> None:
@@ -162,7 +169,8 @@ def test_heartbeat_is_sent_while_jobs_run(engine: LocalEngine) -> None:
     engine.finish()
     beats = [frame for frame in engine.frames if frame.kind == "heartbeat"]
     assert len(beats) == 1
-    assert beats[0].fields == {"ticks": 1}
+    assert beats[0].fields["ticks"] == 1
+    assert beats[0].fields["rss_bytes"] > 50e6
 
 
 @pytest.mark.parametrize(
@@ -188,7 +196,7 @@ def test_out_of_memory_halves_the_call_and_loses_no_job(tiny_sd15: Path, error: 
     for (_, ours), (_, theirs) in zip(jobs[::2], jobs[1::2], strict=True):
         for a, b in zip(ours.pictures, theirs.pictures, strict=True):
             assert torch.allclose(a.latents, b.latents, atol=1e-4)
-    assert engine.last("oom0").fields["receipt"]["pictures"][0]["rows"] == [[3, 5]]
+    assert engine.last("oom0").fields["receipt"]["pictures"][0]["calls"] == [[5, 3, 0, 77]]
 
 
 def test_job_that_never_fits_fails_alone(engine: LocalEngine) -> None:
@@ -253,9 +261,18 @@ def test_overflowing_half_decoder_is_run_again_in_float32(tiny_sd15: Path) -> No
     vae.post_quant_conv.weight.mul_(2e4)  # 65,504 is the largest half; group norms undo it later
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).half() * 3
     assert not torch.isfinite(vae.decode(latents / engine.model.scaling_factor)[0]).all()
-    decoded = pixels.decode(engine.model, latents)
-    assert decoded.dtype == torch.float32
-    assert torch.isfinite(decoded).all()
+    exact, half = (pixels.decode(engine.model, latents, is_exact=e) for e in (True, False))
+    assert (exact.dtype, half.dtype) == (torch.float32, torch.float16)
+    assert torch.isfinite(exact).all()
+    with pytest.raises(pixels.OverflowedError):
+        pixels.Decoded(latents, half).image()
+    assert vae.dtype == torch.float16
+    second = SecondPass(1.5, 0.5)
+    engine.join("a", second_pass=second, num_inference_steps=2)
+    engine.join("b", num_inference_steps=3)
+    engine.finish()
+    tiles = [engine.last(job).fields["receipt"]["pictures"][0]["vae_tiles"] for job in "ab"]
+    assert tiles == [[0, 0, 0], [0]], "what overflowed is no call that a replay has to make"
     assert vae.dtype == torch.float16
 
 
@@ -315,10 +332,6 @@ def test_second_pass_with_cancel_in_between_ends_once(engine: LocalEngine) -> No
     engine.loop.handle(Frame("cancel", {"job_id": "s"}))
     engine.finish()
     assert engine.last("s").fields["error"] == "GenerationCancelledError"
-
-
-def test_knee_is_one_of_the_measured_row_counts(engine: LocalEngine) -> None:
-    assert machine.measure_knee(engine.model) in (2, 4, 8)
 
 
 @pytest.mark.parametrize("sampler", Sampler)

@@ -203,6 +203,21 @@ def test_loading_never_stops_the_others(
     assert engine.last("gone").fields["error"] == "GenerationCancelledError"
 
 
+def test_what_is_loaded_after_its_job_was_cancelled_does_not_stay(
+    tiny_sd15: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LocalEngine(tiny_sd15, adapter_memory_mb=0)
+    may_load = threading.Event()
+    read = lora_file._read
+    monkeypatch.setattr(lora_file, "_read", lambda path: may_load.wait(60) and read(path))
+    engine.send("gone", styles=[(files["kohya"], 1.0)])
+    engine.loop.handle(Frame("cancel", {"job_id": "gone"}))
+    assert engine.loop.is_idle
+    may_load.set()
+    engine.loop.handle(engine.inbox.get(timeout=60))  # what the loading thread says when it is done
+    assert engine.loop._arrivals.loaded_adapters() == ()
+
+
 def test_load_and_unload_answer_with_facts(tiny_sd15: Path, files: dict[str, Path]) -> None:
     engine = LocalEngine(tiny_sd15)
     sha256 = hashlib.sha256(files["kohya"].read_bytes()).hexdigest()

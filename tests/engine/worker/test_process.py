@@ -32,7 +32,7 @@ async def test_lives_through_jobs_and_ends_when_the_bot_is_gone(tiny_sd15: Path)
         assert any("loading the unet" in stage for stage in engine.stages)
         assert (info.model, info.device, info.dtype) == ("tiny-sd15", "cpu", "float32")
         assert info.device_name == "CPU (1 thread)"
-        assert info.versions.keys() == {"torch", "diffusers", "transformers"}
+        assert info.versions.keys() >= {"torch", "diffusers", "transformers"}
         assert len(info.model_hash) == 10
 
         await engine.generate("job1", a_request(info, num_images=2))

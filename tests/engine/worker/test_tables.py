@@ -139,6 +139,14 @@ def test_a_pictures_bits_do_not_depend_on_its_neighbours() -> None:
         assert torch.equal(a.latents, b.latents), sampler
 
 
+def test_a_picture_alone_is_stepped_as_beside_others_by_several_threads_too() -> None:
+    torch.set_num_threads(2)  # which split a product of one in another way than one of several
+    try:
+        test_a_pictures_bits_do_not_depend_on_its_neighbours()
+    finally:
+        torch.set_num_threads(1)
+
+
 @pytest.mark.parametrize("sampler", Sampler)
 @pytest.mark.parametrize("strength", [None, 0.6])
 def test_noise_of_each_step_is_that_of_the_scheduler(

@@ -28,7 +28,7 @@ def prompts(tiny_sd15: Path) -> PromptEncoder:
     model = LocalEngine(tiny_sd15).model
     bias = model.text_encoder.final_layer_norm.bias
     bias.copy_(torch.linspace(-1.5, 0.5, len(bias)))
-    return PromptEncoder(model.tokenizer, model.text_encoder)
+    return PromptEncoder(model.conditioner)
 
 
 @pytest.fixture(params=["sd15", "pooling"])
@@ -49,7 +49,7 @@ def test_text_of_one_chunk_equals_stock_bitwise(
     tokenizer = sd15.model.tokenizer
     expected, _ = stock_sd15.txt2img.encode_prompt(text, "cpu", 1, False)
     if len(tokenizer(text, verbose=False).input_ids) <= 77 and "BREAK" not in text:
-        prompts = PromptEncoder(tokenizer, sd15.model.text_encoder)
+        prompts = PromptEncoder(sd15.model.conditioner)
         encoded = prompts.encode(text)
         assert encoded.unread == ""
         assert torch.equal(encoded.embeds, expected)
@@ -81,7 +81,7 @@ def test_weight_multiplies_its_tokens_and_keeps_the_mean(
 
 
 def test_weights_of_a_centred_encoder_are_not_rescaled_by_noise(sd15: LocalEngine) -> None:
-    prompts = PromptEncoder(sd15.model.tokenizer, sd15.model.text_encoder)
+    prompts = PromptEncoder(sd15.model.conditioner)
     expected = embeds(prompts, "a red cat").clone()
     assert abs(expected.mean()) < 1e-6, "there is no mean to keep"
     expected[:, 2] *= 1.5
@@ -143,7 +143,7 @@ def test_word_longer_than_a_chunk_is_split(prompts: PromptEncoder) -> None:
 )
 @settings(max_examples=50, deadline=None)
 def test_every_word_is_read_or_named_as_unread(sd15: LocalEngine, words: list[str]) -> None:
-    prompts = PromptEncoder(sd15.model.tokenizer, sd15.model.text_encoder)
+    prompts = PromptEncoder(sd15.model.conditioner)
     text = "".join(words)
     plain = "".join(segment.text for part in prompt_syntax.parse(text) for segment in part)
     encoded = prompts.encode(text)
@@ -177,7 +177,7 @@ def test_end_of_a_prompt_that_is_too_long_is_quoted(sd15: LocalEngine) -> None:
 
 def test_cache_is_bounded_in_bytes_by_least_recent_use(sd15: LocalEngine) -> None:
     one = 77 * 16 * 4
-    prompts = PromptEncoder(sd15.model.tokenizer, sd15.model.text_encoder, cache_bytes=3 * one)
+    prompts = PromptEncoder(sd15.model.conditioner, cache_bytes=3 * one)
     first, second = prompts.encode("1"), prompts.encode("2")
     third = prompts.encode("3")
     assert prompts.encode("1") is first
@@ -195,7 +195,7 @@ def test_cache_is_bounded_in_bytes_by_least_recent_use(sd15: LocalEngine) -> Non
 def by_hand(engine: LocalEngine, prompt: str, negative: str, steps: int) -> Any:
     """Returns the latents of a DDIM run with two U-Net calls a step, no text repeated."""
     model = engine.model
-    prompts = PromptEncoder(model.tokenizer, model.text_encoder)
+    prompts = PromptEncoder(model.conditioner)
     scheduler = DDIMScheduler.from_config(model.scheduler_config, clip_sample=False)
     scheduler.set_timesteps(steps)
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(7))
@@ -247,11 +247,11 @@ def test_mixed_lengths_share_a_call_where_attention_allows(engine: LocalEngine) 
         name: engine.last(name).fields["receipt"]["pictures"][0]
         for name in ("short", "long", "longer")
     }
-    lengths = {name: receipt["tokens"] for name, receipt in receipts.items()}
-    own = {"short": [[77, 5]], "long": [[154, 5]], "longer": [[308, 5]]}
-    assert lengths == (own if pools_text else {name: [[308, 5]] for name in receipts})
-    rows = {name: receipt["rows"] for name, receipt in receipts.items()}
-    assert rows["long"] == [[2 if pools_text else 7, 5]]
+    runs = {name: receipt["calls"] for name, receipt in receipts.items()}
+    lengths = {name: [(steps, tokens) for steps, _, _, tokens in own] for name, own in runs.items()}
+    own = {"short": [(5, 77)], "long": [(5, 154)], "longer": [(5, 308)]}
+    assert lengths == (own if pools_text else {name: [(5, 308)] for name in receipts})
+    assert [rows for _, rows, _, _ in runs["long"]] == [2 if pools_text else 7]
 
 
 def test_mixed_batch_of_lengths_stays_close_to_each_alone(engine: LocalEngine) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from PIL import Image, ImageChops
 
 from engine.errors import InvalidRequestError
-from engine.types import MAX_UPSCALED_SIDE, Upscaler
+from engine.types import MAX_UPSCALED_SIDE, Control, Upscaler
 from tests.engine.worker.local import LocalEngine
 from tests.engine.worker.test_equality import a_picture
 
@@ -25,7 +28,25 @@ def test_upscaled_is_the_picture_at_the_size_that_was_asked_for(sd15: LocalEngin
     assert f"Postprocess upscale to: {size[0]}x{size[1]}" in made.info["parameters"]
     done = sd15.last("big")
     assert done.kind == "done"
-    assert done.fields["receipt"]["pictures"] == [{"seed": 7, "upscaler": "lanczos"}]
+    assert done.fields["receipt"]["pictures"] == [{"seed": 7}]
+
+
+def test_styles_and_controls_of_the_picture_are_not_loaded_again(
+    sd15: LocalEngine, tiny_sd15: Path, tmp_path: Path
+) -> None:
+    engine = LocalEngine(tiny_sd15, model=sd15.model)
+    gone = tmp_path / "gone.safetensors"
+    gone.write_bytes(b"what the style was")
+    drawn: dict[str, Any] = {
+        "styles": [(gone, 1.0)],
+        "controls": [(a_picture(), Control("canny", ""))],
+    }
+    engine.send("larger", a_picture(), **drawn, **UPSCALING)
+    assert engine.loop.waiting_ids() == []
+    engine.send("again", a_picture(), **drawn, strength=0.5)
+    assert engine.loop.waiting_ids() == ["again"]
+    engine.finish()
+    assert (engine.last("larger").kind, engine.last("again").kind) == ("done", "failed")
 
 
 def test_flat_picture_is_upscaled(sd15: LocalEngine) -> None:

@@ -1,0 +1,160 @@
+"""LoRAs on single rows, in matrices that stay where they are, for CUDA graphs.
+
+The sum is that of `lora_rows`' `bmm`. Hooks are installed once for each layer that any LoRA has changed
+so far, so that a recorded call with LoRAs is the same whoever's LoRAs they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+
+from engine.worker.lora_rows import Combination, add_padded
+
+LEAST_RANK = 32  # most LoRAs have this or less
+
+
+class SlotSet:
+    """One matrix pair a row for each layer.
+
+    Attributes:
+        matrices: By layer the downs (rows, rank, in, ...) and the ups (rows, out, rank).
+    """
+
+    def __init__(self, layers: Mapping[str, tuple[Any, Any]], rows: int, rank: int) -> None:
+        """Allocates zeros; `layers` are pairs of rank 0."""
+        self.matrices = {
+            name: (
+                down.new_zeros(rows, rank, *down.shape[1:]),
+                up.new_zeros(rows, up.shape[0], rank),
+            )
+            for name, (down, up) in layers.items()
+        }
+        # Weak references: what was evicted is not kept alive.
+        self._held: list[Any] | None = [None] * rows
+        self._rows = rows
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all matrices."""
+        return sum(own.nbytes for pair in self.matrices.values() for own in pair)
+
+    def fill(self, rows: Sequence[Combination | None]) -> None:
+        """Puts the rows' LoRAs into their slots; the slots that are left get none."""
+        held = [None if row is None else weakref.ref(row) for row in rows]
+        held += [None] * (self._rows - len(held))
+        if held == self._held:
+            return
+        self._held = None  # until all is in place
+        for name, (down, up) in self.matrices.items():
+            folded = [None if row is None else row.unet.get(name) for row in rows]
+            folded += [None] * (self._rows - len(folded))
+            zero = down.new_zeros(())
+            torch.stack(
+                [
+                    zero.expand(down.shape[1:]) if own is None else _padded(own.down, down.shape[1])
+                    for own in folded
+                ],
+                out=down,
+            )
+            torch.stack(
+                [
+                    zero.expand(up.shape[1:])
+                    if own is None
+                    else _padded(own.up.flatten(1).T, up.shape[2]).T
+                    for own in folded
+                ],
+                out=up,
+            )
+        self._held = held
+
+
+class Slots:
+    """The slots of one U-Net by number of rows and rank."""
+
+    def __init__(self, model: Any) -> None:
+        """Keeps the U-Net; its layers get hooks when the first LoRA for them comes."""
+        self._model = model
+        self._layers: dict[str, tuple[Any, Any]] = {}  # of rank 0: they tell shapes alone
+        self._ranks: WeakKeyDictionary[Combination, int] = WeakKeyDictionary()
+        self._sets: dict[tuple[int, int], SlotSet] = {}
+        self._active: SlotSet | None = None
+
+    @contextlib.contextmanager
+    def holding(
+        self, rows: Sequence[Combination | None], rows_of_call: int, rank: int
+    ) -> Iterator[SlotSet | None]:
+        """Lets the rows' LoRAs act on the calls inside of the block.
+
+        Args:
+            rows: Of each row its LoRAs, or None.
+            rows_of_call: As many as the call has, dead ones included.
+            rank: What all are padded to, `rank_of` or more.
+
+        Yields:
+            What the call reads, for a `Caller`; None without any LoRA.
+        """
+        if not rank:
+            yield None
+            return
+        if (rows_of_call, rank) not in self._sets:
+            self._sets[rows_of_call, rank] = SlotSet(self._layers, rows_of_call, rank)
+        own = self._sets[rows_of_call, rank]
+        own.fill(rows)
+        self._active = own
+        try:
+            yield own
+        finally:
+            self._active = None
+
+    def rank_of(self, rows: Sequence[Combination | None]) -> int:
+        """Returns the rank that the rows' LoRAs are padded to; 0 without any."""
+        used = [row for row in rows if row is not None and row.unet]
+        return max((self._know(row) for row in used), default=0)
+
+    def forget(self) -> int:
+        """Lets go of all slots; the hooks stay."""
+        held = sum(own.nbytes for own in self._sets.values())
+        self._sets.clear()
+        return held
+
+    def _know(self, row: Combination) -> int:
+        """Returns the rank of slots that hold the LoRAs, after its layers have got their hooks."""
+        if row not in self._ranks:
+            new = {name: own for name, own in row.unet.items() if name not in self._layers}
+            shapes = {
+                name: (
+                    own.down.new_empty(0, *own.down.shape[1:]),
+                    own.up.new_empty(own.up.shape[0], 0),
+                )
+                for name, own in new.items()
+            }
+            # From here on nothing can fail: a layer must not get its hook twice.
+            for name in new:
+                hook = partial(self._add, name)
+                self._model.get_submodule(name).register_forward_hook(hook)
+            if new:
+                self._layers |= shapes
+                self._sets.clear()
+            widest = max(own.down.shape[0] for own in row.unet.values())
+            self._ranks[row] = max(LEAST_RANK, 1 << (widest - 1).bit_length())
+        return self._ranks[row]
+
+    def _add(self, name: str, module: Any, args: tuple[Any, ...], output: Any) -> Any:
+        if self._active is None:
+            return None
+        return add_padded(self._active.matrices[name], module, args, output)
+
+
+def _padded(matrix: Any, rank: int) -> Any:
+    """Returns the matrix (r, ...) with zeros up to (rank, ...)."""
+    missing = rank - matrix.shape[0]
+    if not missing:
+        return matrix
+    return torch.nn.functional.pad(matrix, [0, 0] * (matrix.ndim - 1) + [0, missing])

@@ -5,20 +5,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.errors import InvalidRequestError, UnknownAdapterError
 from engine.types import AdapterWeight, InstalledAdapter
-from storage.database import Database
+from engine.words import N_
+from storage import audit
+from storage.database import Database, Transaction
 from storage.rows import Clock, to_json, to_text, to_time, utc_now
+
+log = logging.getLogger(__name__)
 
 FOLDER = "adapters"
 MAX_NAME_LENGTH = 50  # characters; an option's choice in Discord takes 100
+MAX_FORMER_NAMES = 10
 _BLOCK_BYTES = 1 << 20
+
+ADDED = "added a style"
+REMOVED = "removed a style"
+EDITED = "edited a style"
+ENABLED = "enabled a style in a server"
+DISABLED = "disabled a style in a server"
+
+TAKEN = N_("There is a style {name!r} already. Choose another name.")
 
 
 class AdapterTable:
@@ -42,11 +57,12 @@ class AdapterTable:
         description: str = "",
         stamp: str | None = None,
         expected: str | None = None,
+        replaces: str | None = None,
     ) -> InstalledAdapter:
         """Copies a file that was checked before, and registers it.
 
         A file that is registered already is returned as it is; one that was gone is back with what
-        is given now.
+        is given now. Added by a person, it is written into the audit.
 
         Args:
             source: The file.
@@ -58,6 +74,7 @@ class AdapterTable:
             description: The same.
             stamp: Given when changes of the file will be noticed.
             expected: sha256 of the file that was checked.
+            replaces: sha256 of the style that this is a newer file of: switched off in the same servers.
 
         Raises:
             InvalidRequestError: The name is empty, too long or taken, the weight out of range, or the
@@ -67,7 +84,10 @@ class AdapterTable:
         name = " ".join(name.split())
         if not 1 <= len(name) <= MAX_NAME_LENGTH:
             raise InvalidRequestError(
-                f"The name {name!r} has {len(name)} characters. Choose one of 1 to {MAX_NAME_LENGTH}."
+                "The name {name!r} has {count} characters. Choose one of 1 to {limit}.",
+                name=name,
+                count=len(name),
+                limit=MAX_NAME_LENGTH,
             )
         AdapterWeight("", default_weight)  # raises when it is out of range
         sha256, size = await asyncio.to_thread(_copy, source, self._data_dir / FOLDER)
@@ -76,12 +96,17 @@ class AdapterTable:
             raise InvalidRequestError("The file was changed while it was read. Try again.")
         try:
             async with self._db.transaction() as tx:
-                await tx.rows(
+                now = self._clock()
+                added = await tx.rows(
                     "INSERT INTO adapters (sha256, name, path, trigger_words, default_weight, family,"
                     " enabled, added_by, size_bytes, added_at, description, source, stamp)"
                     " VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)"
                     " ON CONFLICT (sha256) DO UPDATE SET name = excluded.name,"
-                    " source = excluded.source, stamp = excluded.stamp, gone = 0 WHERE gone",
+                    " trigger_words = excluded.trigger_words, family = excluded.family,"
+                    " default_weight = excluded.default_weight, added_by = excluded.added_by,"
+                    " added_at = excluded.added_at, description = excluded.description,"
+                    " source = excluded.source, stamp = excluded.stamp, gone = 0, removed = 0,"
+                    " former_names = '[]' WHERE gone RETURNING 1",
                     (
                         sha256,
                         name,
@@ -91,17 +116,24 @@ class AdapterTable:
                         family,
                         added_by,
                         size,
-                        to_text(self._clock()),
+                        to_text(now),
                         description,
                         "" if stamp is None else str(source),
                         stamp or "",
                     ),
                 )
+                if replaces is not None:
+                    await tx.rows(
+                        "INSERT INTO hidden_styles (guild_id, sha256)"
+                        " SELECT guild_id, ? FROM hidden_styles WHERE sha256 = ?"
+                        " ON CONFLICT DO NOTHING",
+                        (sha256, replaces),
+                    )
+                if added and added_by:
+                    await audit.note(tx, now, added_by, ADDED, _about(sha256, name))
         except sqlite3.IntegrityError as error:
             await self._drop_stray(sha256)
-            raise InvalidRequestError(
-                f"There is a style {name!r} already. Choose another name."
-            ) from error
+            raise InvalidRequestError(TAKEN, name=name) from error
         return await self.get(sha256)
 
     async def get(self, sha256: str) -> InstalledAdapter:
@@ -148,8 +180,89 @@ class AdapterTable:
         async with self._db.transaction() as tx:
             await tx.rows("UPDATE adapters SET gone = 1 WHERE sha256 = ?", (sha256,))
 
-    async def drop_unused(self) -> int:
+    async def edit(
+        self,
+        sha256: str,
+        *,
+        name: str,
+        trigger_words: Sequence[str],
+        default_weight: float,
+        actor_id: int,
+    ) -> InstalledAdapter:
+        """Changes what a style is called, what calls it and how strong it is; jobs are not touched.
+
+        Raises:
+            UnknownAdapterError: There is none.
+            InvalidRequestError: The name is taken.
+        """
+        async with self._db.transaction() as tx:
+            before = _one(await _row(tx, sha256))
+            former = [one for one in (*before.former_names, before.name) if one != name]
+            if name == before.name:
+                former = list(before.former_names)
+            detail = _about(sha256, name) | {"was": before.name, "weight": default_weight}
+            await audit.note(tx, self._clock(), actor_id, EDITED, detail)
+            try:
+                await tx.rows(
+                    "UPDATE adapters SET name = ?, former_names = ?, trigger_words = ?,"
+                    " default_weight = ? WHERE sha256 = ?",
+                    (
+                        name,
+                        to_json(former[-MAX_FORMER_NAMES:]),
+                        to_json(list(trigger_words)),
+                        default_weight,
+                        sha256,
+                    ),
+                )
+            except sqlite3.IntegrityError as error:
+                raise InvalidRequestError(TAKEN, name=name) from error
+            return _one(await _row(tx, sha256))
+
+    async def remove(self, sha256: str, *, actor_id: int) -> InstalledAdapter:
+        """Notes that an owner removed a style, like `set_gone`. Raises UnknownAdapterError."""
+        async with self._db.transaction() as tx:
+            removed = _one(
+                await tx.rows(
+                    "UPDATE adapters SET gone = 1, removed = 1 WHERE sha256 = ? AND NOT gone"
+                    " RETURNING *",
+                    (sha256,),
+                )
+            )
+            await tx.rows("DELETE FROM adapter_previews WHERE sha256 = ?", (sha256,))
+            await audit.note(tx, self._clock(), actor_id, REMOVED, _about(sha256, removed.name))
+            return removed
+
+    async def hidden(self) -> dict[int, frozenset[str]]:
+        """Returns the styles that are switched off, by server."""
+        found: dict[int, set[str]] = {}
+        for row in await self._db.rows("SELECT guild_id, sha256 FROM hidden_styles"):
+            found.setdefault(row["guild_id"], set()).add(row["sha256"])
+        return {guild_id: frozenset(hashes) for guild_id, hashes in found.items()}
+
+    async def set_hidden(self, guild_id: int, sha256: str, hidden: bool, *, actor_id: int) -> None:
+        """Switches a style off or on in one server. Raises UnknownAdapterError."""
+        async with self._db.transaction() as tx:
+            style = _one(await _row(tx, sha256))
+            if hidden:
+                await tx.rows(
+                    "INSERT INTO hidden_styles (guild_id, sha256) VALUES (?, ?)"
+                    " ON CONFLICT DO NOTHING",
+                    (guild_id, sha256),
+                )
+            else:
+                await tx.rows(
+                    "DELETE FROM hidden_styles WHERE guild_id = ? AND sha256 = ?",
+                    (guild_id, sha256),
+                )
+            detail = _about(sha256, style.name) | {"guild_id": guild_id}
+            act = DISABLED if hidden else ENABLED
+            await audit.note(tx, self._clock(), actor_id, act, detail)
+
+    async def drop_unused(self, *, keep: Collection[str] = ()) -> int:
         """Removes our copies of what is gone, but those that an accepted job still needs.
+
+        Args:
+            keep: sha256 of more that stay for now: a job may be just about to be accepted with them.
 
         Returns how many; the rows stay, so that history knows the names.
         """
@@ -162,7 +275,7 @@ class AdapterTable:
         removed = 0
         for row in rows:
             file = self._file(row["sha256"])
-            if await asyncio.to_thread(file.exists):
+            if row["sha256"] not in keep and await asyncio.to_thread(file.exists):
                 await asyncio.to_thread(file.unlink, missing_ok=True)
                 removed += 1
         return removed
@@ -189,14 +302,21 @@ class AdapterTable:
                 )
             )
 
-    async def remove(self, sha256: str) -> InstalledAdapter:
-        """Removes row and file; jobs that wait for it will fail. Raises UnknownAdapterError."""
-        async with self._db.transaction() as tx:
-            removed = _one(
-                await tx.rows("DELETE FROM adapters WHERE sha256 = ? RETURNING *", (sha256,))
-            )
-        await asyncio.to_thread(self._file(sha256).unlink, missing_ok=True)
-        return removed
+    async def collect_garbage(self) -> None:
+        """Removes files that a killed process left half copied, or without a row.
+
+        To be called after opening, before anything is added.
+        """
+        rows = await self._db.rows("SELECT sha256 FROM adapters")
+        known = {self._file(row["sha256"]).name for row in rows}
+        folder = self._data_dir / FOLDER
+        try:
+            removed = await asyncio.to_thread(_remove_all_but, folder, known)
+        except OSError as error:
+            log.error("LoRAs that an interrupted run left behind are not removed: %s", error)
+            return
+        if removed:
+            log.info("Removed %d LoRA files that an interrupted run left behind", removed)
 
     async def _drop_stray(self, sha256: str) -> None:
         if not await self._db.rows("SELECT 1 FROM adapters WHERE sha256 = ?", (sha256,)):
@@ -204,6 +324,14 @@ class AdapterTable:
 
     def _file(self, sha256: str) -> Path:
         return self._data_dir / FOLDER / f"{sha256}.safetensors"
+
+
+async def _row(tx: Transaction, sha256: str) -> Sequence[sqlite3.Row]:
+    return await tx.rows("SELECT * FROM adapters WHERE sha256 = ?", (sha256,))
+
+
+def _about(sha256: str, name: str) -> dict[str, Any]:
+    return {"sha256": sha256, "name": name}
 
 
 def _one(rows: Sequence[sqlite3.Row]) -> InstalledAdapter:
@@ -227,7 +355,16 @@ def _from_row(row: sqlite3.Row) -> InstalledAdapter:
         source=row["source"],
         stamp=row["stamp"],
         is_gone=bool(row["gone"]),
+        is_removed=bool(row["removed"]),
+        former_names=tuple(json.loads(row["former_names"])),
     )
+
+
+def _remove_all_but(folder: Path, names: Collection[str]) -> int:
+    strangers = [path for path in folder.glob("*") if path.is_file() and path.name not in names]
+    for path in strangers:
+        path.unlink()
+    return len(strangers)
 
 
 def _copy(source: Path, folder: Path) -> tuple[str, int]:

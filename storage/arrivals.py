@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
+from engine.control.maps import ControlWish
 from engine.errors import EngineError
 from engine.types import Submission
 from storage.database import Database
@@ -21,6 +22,7 @@ from storage.rows import Clock, to_json, to_text, utc_now
 log = logging.getLogger(__name__)
 
 _SUBMISSION = TypeAdapter(Submission)
+_WISH = TypeAdapter(ControlWish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Arrival:
         mask_address: Where Discord has the mask, if one was attached.
         cells: Cells of a grid of 3 x 3 that are made anew, counted from 1; () for no such mask.
         invert: Keep what the mask or the cells mark and make the rest anew.
+        control: The picture is not started from, but read for a control; None to start from it.
+        refusal: What its owner began to be told, when there will be no picture.
     """
 
     submission: Submission
@@ -47,6 +51,8 @@ class Arrival:
     mask_address: str | None = None
     cells: tuple[int, ...] = ()
     invert: bool = False
+    control: ControlWish | None = None
+    refusal: str | None = None
 
     @property
     def origin(self) -> str:
@@ -70,8 +76,8 @@ class Arrivals:
             row = await tx.row(
                 "INSERT INTO arrivals"
                 " (origin, owner_id, submission, address, strength, takes_size, created_at,"
-                " mask_address, cells, invert)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1",
+                " mask_address, cells, invert, control)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1",
                 (
                     arrival.origin,
                     arrival.submission.owner_id,
@@ -83,6 +89,7 @@ class Arrivals:
                     arrival.mask_address,
                     to_json(arrival.cells),
                     arrival.invert,
+                    None if arrival.control is None else _WISH.dump_json(arrival.control).decode(),
                 ),
             )
         return row is not None
@@ -93,6 +100,11 @@ class Arrivals:
             await tx.rows(
                 "UPDATE arrivals SET message_id = ? WHERE origin = ?", (message_id, origin)
             )
+
+    async def refused(self, origin: str, words: str) -> None:
+        """Remembers what its owner is about to be told; to be called before that is tried."""
+        async with self._db.transaction() as tx:
+            await tx.rows("UPDATE arrivals SET refusal = ? WHERE origin = ?", (words, origin))
 
     async def remove(self, origin: str) -> None:
         """Forgets it: its job is stored, or its owner was told that there is none."""
@@ -108,6 +120,7 @@ class Arrivals:
 def _arrival(row: sqlite3.Row) -> Arrival | None:
     try:
         submission = _SUBMISSION.validate_json(row["submission"])
+        control = None if row["control"] is None else _WISH.validate_json(row["control"])
     except (ValidationError, EngineError):  # written under other limits
         log.exception("The request %s cannot be read any more", row["origin"])
         return None
@@ -120,4 +133,6 @@ def _arrival(row: sqlite3.Row) -> Arrival | None:
         row["mask_address"],
         tuple(json.loads(row["cells"])),
         bool(row["invert"]),
+        control,
+        row["refusal"],
     )

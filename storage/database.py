@@ -40,6 +40,7 @@ Value = str | int | float | bytes | None
 DATABASE_NAME = "easel.db"
 LOCK_NAME = "easel.lock"
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+_LOG_PAGES = 1000  # SQLite's own choice of when the log is emptied into the file
 _CHECK_BYTES = 64 * 2**20  # a database up to this size is checked whole at every start, in < 0.5 s
 
 
@@ -68,6 +69,7 @@ class Database:
         self._connection = connection
         self._lock = asyncio.Lock()
         self._holder: asyncio.Task[Any] | None = None
+        self._file = asyncio.Lock()  # who empties the log or writes the file anew, or forbids it
 
     @classmethod
     @asynccontextmanager
@@ -129,10 +131,35 @@ class Database:
         write-ahead log, which is emptied here, and now and then in pages that were split: a
         vacuum writes every page anew. It takes about a second for each 100 MB.
         """
-        async with self._held() as tx:
+        async with self._file, self._held() as tx:
             if vacuum:
                 await tx.rows("VACUUM")
             await tx.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Keeps the database's file as it is now, complete, while everybody goes on.
+
+        What is written meanwhile stays in the write-ahead log. So another process can copy the
+        file; not this one, since closing a file gives up all locks that a process has on it.
+
+        Raises:
+            sqlite3.OperationalError: The log could not be emptied into the file.
+        """
+        async with self._file:
+            async with self._held() as tx:
+                row = await tx.row("PRAGMA wal_checkpoint(TRUNCATE)")
+                if row is None or row[0]:
+                    raise sqlite3.OperationalError("the log could not be emptied into the file")
+                await tx.rows("PRAGMA wal_autocheckpoint = 0")
+            try:
+                yield
+            finally:
+                await _uninterrupted(self._let_move())
+
+    async def _let_move(self) -> None:
+        async with self._held() as tx:
+            await tx.rows(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
 
     async def size_bytes(self) -> int:
         """Returns how large the database is, without its log."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.database import Database
+from storage.database import Database, Transaction
 
 
 class Facts:
@@ -20,8 +20,13 @@ class Facts:
     async def set(self, key: str, value: str) -> None:
         """Sets or replaces the value."""
         async with self._db.transaction() as tx:
-            await tx.rows(
-                "INSERT INTO facts (key, value) VALUES (?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
-            )
+            await put(tx, key, value)
+
+
+async def put(tx: Transaction, key: str, value: str) -> None:
+    """Sets or replaces a value in the transaction of what it is about."""
+    await tx.rows(
+        "INSERT INTO facts (key, value) VALUES (?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (key, value),
+    )

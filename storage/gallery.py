@@ -16,6 +16,9 @@ from storage.search import match_expression
 
 _OUT_OF_ORDER = 20  # jobs that may have been asked for earlier and finished later
 _MAX_DEPTH = 1000
+# A star takes about 30 us to look up among the words, a match less than 1 us among the stars.
+MANY_STARS = 100
+_FEW_MATCHES = 2000  # of everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,14 @@ class Wanted:
         words: All of them are in the prompt; "" for any prompt.
         since: Made at that time or later.
         starred: Starred by the person, whoever made them; otherwise made by the person.
+        styles: sha256 of LoRAs, or at least 8 hex digits that one begins with: drawn with one of
+            them. `storage.search.NO_STYLE` for pictures without any; () for both.
     """
 
     words: str = ""
     since: datetime | None = None
     starred: bool = False
+    styles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +70,14 @@ class Gallery:
             limit: At most so many.
             before: Id of the last picture of the page before, None for the first page.
         """
-        if not wanted.words.strip():
+        has_words = bool(wanted.words.strip())
+        if not has_words and not wanted.styles:
             return await self._find(person_id, wanted, None, limit, before)
         owner_id = None if wanted.starred else person_id
-        for is_prefix in (False, True):
-            match = match_expression(wanted.words, owner_id, is_prefix=is_prefix)
+        for is_prefix in (False, True) if has_words else (False,):
+            match = match_expression(
+                wanted.words, owner_id, styles=wanted.styles, is_prefix=is_prefix
+            )
             if match is None:  # no picture has words that are none
                 return []
             found = await self._find(person_id, wanted, match, limit, before)
@@ -86,9 +95,12 @@ class Gallery:
             number = "stars.number"
             tables = "stars JOIN jobs ON jobs.number = stars.number"
             if match is not None:
-                # Few stars: each is looked up in the index, not every word in the stars.
+                both = "stars CROSS JOIN generation_words"
+                if await self._has_few(match, person_id):
+                    number = "generation_words.rowid"
+                    both = "generation_words CROSS JOIN stars"
                 tables = (
-                    "stars CROSS JOIN generation_words ON generation_words.rowid = stars.number"
+                    f"{both} ON generation_words.rowid = stars.number"
                     " JOIN jobs ON jobs.number = stars.number"
                 )
                 conditions.append("generation_words MATCH ?")
@@ -127,6 +139,20 @@ class Gallery:
             (*values, limit),
         )
         return [generation_from_row(row) for row in rows]
+
+    async def _has_few(self, match: str, person_id: int) -> bool:
+        """True when it is quicker to look the matches up among the stars than the other way round."""
+        stars = await self._count(
+            "SELECT 1 FROM stars WHERE person_id = ? LIMIT ?", person_id, MANY_STARS
+        )
+        if stars < MANY_STARS:
+            return False
+        sql = "SELECT 1 FROM generation_words WHERE generation_words MATCH ? LIMIT ?"
+        return await self._count(sql, match, _FEW_MATCHES) < _FEW_MATCHES
+
+    async def _count(self, sql: str, value: Value, limit: int) -> int:
+        row = await self._db.row(f"SELECT count(*) AS found FROM ({sql})", (value, limit))
+        return 0 if row is None else int(row["found"])
 
     async def _first_since(self, person_id: int, since: str) -> int | None:
         """Returns a number that no picture of the person since then is below."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.errors import UnknownJobError
 from engine.types import Generation
+from engine.words import N_
 from storage.database import Database
 from storage.pictures import PictureFiles
 from storage.references import drop_unused
@@ -17,7 +18,7 @@ GENERATIONS = """
                   WHERE generation_id = generations.id ORDER BY number)) AS pictures
     FROM generations JOIN jobs ON jobs.id = generations.id
 """
-_UNKNOWN = "This picture is not in the history any more."
+_UNKNOWN = N_("This picture is not in the history any more.")
 
 
 class History:

@@ -12,12 +12,18 @@ from datetime import datetime
 from engine.errors import (
     EngineError,
     QueueFullError,
+    QuotaExceededError,
     TooManyWaitingError,
     UnknownJobError,
 )
-from engine.types import GenerationResult, Job, JobState, Limits, Submission
+from engine.limits import WHOSE
+from engine.sheets import batch_of
+from engine.tally import Tally
+from engine.types import GenerationRequest, GenerationResult, Job, JobState, Limits, Submission
+from engine.words import N_
+from storage import blocks
 from storage.database import Database, Transaction, Value
-from storage.ledger import allowance_problem, charge, refund
+from storage.ledger import admit, charge, refund
 from storage.pictures import PictureFiles, sha256_of
 from storage.references import add_picture, drop_unused
 from storage.rows import Clock, job_from_row, request_to_json, to_json, to_text, utc_now
@@ -25,6 +31,10 @@ from storage.rows import Clock, job_from_row, request_to_json, to_json, to_text,
 _ID_ALPHABET = string.ascii_lowercase + string.digits
 _ID_LENGTH = 13
 _ONE = "SELECT * FROM jobs WHERE id = ?"
+TOO_MANY_HERE = N_(
+    "You have {waiting} jobs waiting in this server and at most {limit} are allowed ({whose}). "
+    "Wait for one to finish, or cancel one with /queue cancel."
+)
 
 
 class JobTable:
@@ -33,10 +43,18 @@ class JobTable:
     All raise UnknownJobError for an id that is not there.
     """
 
-    def __init__(self, db: Database, pictures: PictureFiles, *, clock: Clock = utc_now) -> None:
-        """Takes the clock as an argument for the tests."""
+    def __init__(
+        self,
+        db: Database,
+        pictures: PictureFiles,
+        *,
+        tally: Tally | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        """Takes what counts the ends of jobs, and the clock as an argument for the tests."""
         self._db = db
         self._pictures = pictures
+        self._tally = tally or Tally()
         self._clock = clock
 
     def is_passing(self, error: Exception) -> bool:
@@ -50,7 +68,9 @@ class JobTable:
         pictures that the request refers to must have been put into the picture files before.
 
         Raises:
-            TooManyWaitingError: The owner has `limits.waiting` jobs that are not final.
+            BlockedError: The owner is turned away there.
+            TooManyWaitingError: The owner has `limits.waiting` jobs that are not final, or in this
+                server as many as its managers allow.
             QueueFullError: `limits.queue` jobs of everybody are not final.
             QuotaExceededError: The owner's charges in a window do not leave room for `cost`.
             UnknownJobError: The parent or a picture that the request refers to is not there.
@@ -63,14 +83,15 @@ class JobTable:
             if row is not None:
                 return job_from_row(row), False
             now = self._clock()
-            await _check_waiting(tx, submission.owner_id, limits)
-            problem = await allowance_problem(tx, submission.owner_id, cost, limits, now)
-            if problem is None:
+            await blocks.check_in(tx, submission)
+            await _check_waiting(tx, submission, limits)
+            granted = await admit(tx, submission, cost, limits, now)
+            if not isinstance(granted, QuotaExceededError):
                 await self._check_sources(tx, submission, now)
                 job = await _insert(tx, submission, cost, to_text(now))
-                await charge(tx, job.id, job.owner_id, cost, now)
+                await charge(tx, job.id, submission, cost, granted, now)
                 return job, True
-        raise problem
+        raise granted
 
     async def refuse(
         self, submission: Submission, error: EngineError, *, status_message_id: int | None
@@ -90,7 +111,9 @@ class JobTable:
                 " status_message_id = ? WHERE id = ? RETURNING *",
                 (now, to_json([type(error).__name__, str(error)]), status_message_id, job.id),
             )
-            return _job(row, job.id)
+            job = _job(row, job.id)
+        self._tally.job_ended(job)
+        return job
 
     async def drop_unused(self, hashes: Iterable[str]) -> None:
         """Removes pictures that were put for a job that was then not accepted."""
@@ -117,12 +140,22 @@ class JobTable:
         )
         return [job_from_row(row) for row in rows]
 
-    async def waiting_of(self, owner_id: int) -> list[Job]:
-        """Returns a person's jobs that are not final, oldest first."""
+    async def waiting_of(self, owner_id: int, guild_id: int | None = None) -> list[Job]:
+        """Returns a person's jobs that are not final, oldest first; with a server, those from there."""
         rows = await self._db.rows(
-            "SELECT * FROM jobs WHERE owner_id = ? AND state IN ('queued', 'running')"
+            "SELECT * FROM jobs WHERE owner_id = ?1 AND state IN ('queued', 'running')"
+            " AND guild_id IS coalesce(?2, guild_id) ORDER BY number",
+            (owner_id, guild_id),
+        )
+        return [job_from_row(row) for row in rows]
+
+    async def waiting_in(self, guild_id: int | None) -> list[Job]:
+        """Returns the jobs of a server that are not final, of everybody for None, oldest first."""
+        rows = await self._db.rows(
+            "SELECT * FROM jobs INDEXED BY jobs_waiting"
+            " WHERE state IN ('queued', 'running') AND (?1 IS NULL OR guild_id = ?1)"
             " ORDER BY number",
-            (owner_id,),
+            (guild_id,),
         )
         return [job_from_row(row) for row in rows]
 
@@ -144,6 +177,18 @@ class JobTable:
         rows = await self._db.rows(
             "SELECT * FROM jobs INDEXED BY jobs_status_line"
             " WHERE status_message_id IS NOT NULL ORDER BY number"
+        )
+        return [job_from_row(row) for row in rows]
+
+    async def without_status_line(self) -> list[Job]:
+        """Returns the public jobs that are not final or not delivered and of which no line is known."""
+        rows = await self._db.rows(
+            "SELECT * FROM jobs WHERE state IN ('queued', 'running')"
+            " AND status_message_id IS NULL AND NOT private"
+            " UNION ALL"
+            " SELECT * FROM jobs WHERE state IN ('rendered', 'failed') AND delivered_at IS NULL"
+            " AND status_message_id IS NULL AND NOT private"
+            " ORDER BY number"
         )
         return [job_from_row(row) for row in rows]
 
@@ -174,6 +219,24 @@ class JobTable:
                 (to_json(list(job_ids)),),
             )
 
+    async def mark_bumped(self, job_id: str) -> None:
+        """Sets `bumped_at` of a job that is not final to now."""
+        async with self._db.transaction() as tx:
+            await _existing(tx, job_id)
+            await tx.rows(
+                "UPDATE jobs SET bumped_at = ? WHERE id = ? AND state IN ('queued', 'running')",
+                (to_text(self._clock()), job_id),
+            )
+
+    async def change_request(self, job_id: str, request: GenerationRequest) -> Job:
+        """Replaces what is made for a job that is not final; a final one stays as it is."""
+        async with self._db.transaction() as tx:
+            await tx.rows(
+                "UPDATE jobs SET request = ? WHERE id = ? AND state IN ('queued', 'running')",
+                (request_to_json(request), job_id),
+            )
+            return await _existing(tx, job_id)
+
     async def finish(self, job_id: str, result: GenerationResult) -> Job:
         """Writes the picture files, then history and the state `rendered` in one transaction.
 
@@ -195,6 +258,8 @@ class JobTable:
                     if not is_late:
                         job = await self._write_history(tx, job, result, hashes)
             is_kept = not is_late
+            if is_kept:
+                self._tally.job_ended(job, pictures=len(hashes), seconds=result.seconds)
         finally:
             if not is_kept:
                 await drop_unused(self._db, self._pictures, hashes)
@@ -222,6 +287,7 @@ class JobTable:
             )
             await refund(tx, job_id, now)
         job = _job(row, job_id)
+        self._tally.job_ended(job)
         await self._release_inputs(job)
         return job
 
@@ -320,19 +386,28 @@ class JobTable:
         return _job(row, job.id)
 
 
-async def _check_waiting(tx: Transaction, owner_id: int, limits: Limits) -> None:
-    row = await tx.row(
-        "SELECT count(*) AS everybody, coalesce(sum(owner_id = ?), 0) AS own FROM jobs"
-        " WHERE state IN ('queued', 'running')",
-        (owner_id,),
+async def _check_waiting(tx: Transaction, submission: Submission, limits: Limits) -> None:
+    own = await tx.rows(
+        "SELECT origin, guild_id FROM jobs WHERE owner_id = ? AND state IN ('queued', 'running')",
+        (submission.owner_id,),
     )
-    everybody, own = (0, 0) if row is None else (row["everybody"], row["own"])
-    if own >= limits.waiting:
-        raise TooManyWaitingError(own, limits.waiting)
-    if everybody >= limits.queue:
+    batch = batch_of(submission.origin)
+    if batch is not None:  # its own jobs do not stand in its way
+        own = [row for row in own if batch_of(row["origin"]) != batch]
+    count = len(own)
+    if count >= limits.waiting:
+        raise TooManyWaitingError(count, limits.waiting)
+    if limits.here is not None and (most := limits.here.waiting) is not None:
+        there = sum(row["guild_id"] == limits.here.guild_id for row in own)
+        if there >= most.value:
+            whose = WHOSE[most.whose]
+            raise TooManyWaitingError(there, most.value, TOO_MANY_HERE, whose=whose)
+    row = await tx.row("SELECT count(*) AS jobs FROM jobs WHERE state IN ('queued', 'running')")
+    if row is not None and row["jobs"] >= limits.queue:
         raise QueueFullError(
-            f"The queue is full ({everybody} jobs, the limit is {limits.queue}). "
-            "Try again in a few minutes."
+            "The queue is full ({count} jobs, the limit is {limit}). Try again in a few minutes.",
+            count=row["jobs"],
+            limit=limits.queue,
         )
 
 
@@ -346,8 +421,8 @@ async def _insert(tx: Transaction, submission: Submission, cost: float, now: str
     destination = submission.destination
     row = await tx.row(
         "INSERT INTO jobs (id, origin, owner_id, owner_name, guild_id, channel_id, private,"
-        " spoiler, locale, action, parent_id, request, cost, state, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING *",
+        " spoiler, locale, action, parent_id, request, pins_model, cost, state, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING *",
         (
             job_id,
             submission.origin,
@@ -361,6 +436,7 @@ async def _insert(tx: Transaction, submission: Submission, cost: float, now: str
             submission.action,
             submission.parent_id,
             request_to_json(submission.request),
+            submission.pins_model,
             cost,
             now,
         ),
@@ -383,4 +459,4 @@ def _job(row: sqlite3.Row | None, job_id: str) -> Job:
 
 
 def _unknown(job_id: str) -> UnknownJobError:
-    return UnknownJobError(f"There is no job {job_id!r}.")
+    return UnknownJobError("There is no job {id!r}.", id=job_id)

@@ -18,11 +18,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from engine.errors import UnknownJobError
+from engine.words import N_
 
 log = logging.getLogger(__name__)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GONE = "The picture is not there any more. It may have been deleted."
+_GONE = N_("The picture is not there any more. It may have been deleted.")
 _temporary_numbers = itertools.count()
 
 

@@ -2,7 +2,8 @@
 
 An erasure is a row of `erasures` from the moment it was confirmed until nothing is left, so that a
 kill in the middle only delays it: the next start goes on. Pictures that another person's job shows or
-reads stay for that person.
+reads stay for that person. What those who look after the bot or a server have decided about the bare id
+(blocks, limits, extra pictures) stays, or erasing would be a way round it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from storage import audit
 from storage.database import Database, Transaction
-from storage.ledger import DAY
+from storage.ledger import DAY, ERASED as SOMEWHERE
 from storage.pictures import PictureFiles
 from storage.references import drop_unused
 from storage.rows import Clock, to_json, to_text, utc_now
@@ -85,6 +87,15 @@ class Privacy:
             " JOIN jobs ON jobs.number = stars.number WHERE person_id = ? ORDER BY jobs.number",
             "reports": "SELECT job_id AS picture, guild_id, channel_id, message_id, reported_at"
             " FROM reports WHERE reporter_id = ? ORDER BY number",
+            "poses": "SELECT name, guild_id, people, width, height, created_at FROM poses"
+            " WHERE owner_id = ? ORDER BY id",
+            "drafts": "SELECT id, request, private, people, hex(png) AS png_hex, created_at"
+            " FROM drafts WHERE owner_id = ? ORDER BY created_at",
+            "limits": "SELECT guild_id, per_minute, waiting, steps, side, count, daily"
+            " FROM limit_rules WHERE kind = 'person' AND target_id = ? ORDER BY guild_id",
+            "blocks": "SELECT guild_id, blocked_at FROM blocks WHERE person_id = ? ORDER BY guild_id",
+            "grants": "SELECT pictures, ends_at, granted_at FROM grants"
+            " WHERE person_id = ? ORDER BY number",
             "audit": "SELECT at, act, detail FROM audit WHERE actor_id = ? ORDER BY number",
         }
         found: dict[str, Any] = {"exported_at": to_text(self._clock())}
@@ -118,12 +129,13 @@ class Privacy:
     async def note_export(self, person_id: int) -> None:
         """Writes into the audit that the person asked for everything."""
         async with self._db.transaction() as tx:
-            await _audit(tx, self._now(), person_id, EXPORTED)
+            await audit.note(tx, self._clock(), person_id, EXPORTED)
 
-    async def begin_erasure(self, person_id: int) -> None:
+    async def begin_erasure(self, person_id: int) -> list[str]:
         """Decides it: from here on the erasure happens, whatever happens to this process.
 
-        It covers what is stored now, and nothing that the person asks for later.
+        It covers what is stored now, and nothing that the person asks for later. Returns the jobs
+        that are not final, oldest first, for the caller to cancel.
         """
         async with self._db.transaction() as tx:
             row = await tx.row("SELECT coalesce(max(number), 0) AS newest FROM jobs")
@@ -133,7 +145,21 @@ class Privacy:
                 (person_id, 0 if row is None else row["newest"], self._now()),
             )
             await tx.rows("UPDATE people SET defaults = '{}' WHERE id = ?", (person_id,))
-            await tx.rows("DELETE FROM arrivals WHERE owner_id = ?", (person_id,))
+            await tx.rows(
+                "INSERT INTO messages_to_delete (message_id, channel_id)"
+                " SELECT message_id, json_extract(submission, '$.destination.channel_id')"
+                " FROM arrivals WHERE owner_id = ? AND message_id IS NOT NULL"
+                " ON CONFLICT DO NOTHING",
+                (person_id,),
+            )
+            for table in ("arrivals", "poses", "drafts"):
+                await tx.rows(f"DELETE FROM {table} WHERE owner_id = ?", (person_id,))
+            waiting = await tx.rows(
+                "SELECT id FROM jobs WHERE owner_id = ? AND state IN ('queued', 'running')"
+                " ORDER BY number",
+                (person_id,),
+            )
+        return [row["id"] for row in waiting]
 
     async def pending(self) -> list[int]:
         """Returns the people whose erasure is not finished."""
@@ -156,6 +182,12 @@ class Privacy:
                 "DELETE FROM charges WHERE owner_id = ? AND charged_at <= ?",
                 (person_id, to_text(now - DAY)),
             )
+            await tx.rows(  # where it was used up as well
+                "UPDATE charges SET guild_id = ?, batch = NULL"
+                " WHERE owner_id = ? AND guild_id IS NOT NULL"
+                " AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = charges.job_id)",
+                (SOMEWHERE, person_id),
+            )
             await tx.rows("DELETE FROM stars WHERE person_id = ?", (person_id,))
             await tx.rows("DELETE FROM reports WHERE reporter_id = ?", (person_id,))
             await tx.rows(
@@ -164,7 +196,7 @@ class Privacy:
                 (person_id,),
             )
             await tx.rows("DELETE FROM erasures WHERE person_id = ?", (person_id,))
-            await _audit(tx, to_text(now), person_id, ERASED)
+            await audit.note(tx, now, person_id, ERASED)
             if not is_small:
                 await tx.rows(
                     "INSERT INTO facts (key, value) VALUES (?, '1') ON CONFLICT DO NOTHING",
@@ -203,6 +235,15 @@ class Privacy:
             (limit,),
         )
         return [(row["channel_id"], row["message_id"]) for row in rows]
+
+    async def add_message_to_delete(self, channel_id: int, message_id: int) -> None:
+        """Notes a message of an erased job that was on its way when the job was erased."""
+        async with self._db.transaction() as tx:
+            await tx.rows(
+                "INSERT INTO messages_to_delete (message_id, channel_id) VALUES (?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (message_id, channel_id),
+            )
 
     async def message_deleted(self, message_id: int) -> None:
         """Forgets a message that is gone, or cannot be deleted."""
@@ -287,10 +328,6 @@ async def _note_messages(tx: Transaction, row: sqlite3.Row) -> None:
             )
 
 
-async def _audit(tx: Transaction, now: str, actor_id: int, act: str) -> None:
-    await tx.rows("INSERT INTO audit (at, actor_id, act) VALUES (?, ?, ?)", (now, actor_id, act))
-
-
 async def _changes(tx: Transaction) -> int:
     row = await tx.row("SELECT total_changes() AS changes")
     return 0 if row is None else int(row["changes"])
@@ -306,6 +343,8 @@ _JSON_COLUMNS = {
     "defaults",
     "detail",
     "submission",
+    "control",
+    "people",
 }
 
 

@@ -86,6 +86,7 @@ def job_from_row(row: sqlite3.Row) -> Job:
         result_channel_id=row["result_channel_id"],
         sending_since=_optional_time(row["sending_since"]),
         delivered_at=_optional_time(row["delivered_at"]),
+        bumped_at=_optional_time(row["bumped_at"]),
     )
 
 
@@ -127,6 +128,7 @@ def _submission(row: sqlite3.Row) -> Submission:
         request=request_from_json(row["request"]),
         action=row["action"],
         parent_id=row["parent_id"],
+        pins_model=bool(row["pins_model"]),
     )
 
 

@@ -17,15 +17,23 @@ from engine.types import (
     Sampler,
     Submission,
 )
+from storage.activity import Activities
+from storage.audit import Audit
+from storage.blocks import Blocks
 from storage.database import Database
+from storage.drafts import Drafts
 from storage.gallery import Gallery
+from storage.grants import GrantTable
 from storage.history import History
 from storage.jobs import JobTable
 from storage.ledger import Ledger
 from storage.people import People
 from storage.pictures import PictureFiles
+from storage.places import Places
+from storage.poses import Poses
 from storage.privacy import Privacy
 from storage.reports import Reports
+from storage.rules import Rules
 
 NO_LIMITS = Limits(waiting=10_000, queue=10_000)
 
@@ -55,8 +63,16 @@ class Store:
         self.ledger = Ledger(db, clock=clock)
         self.gallery = Gallery(db, clock=clock)
         self.people = People(db, clock=clock)
+        self.places = Places(db, clock=clock)
+        self.poses = Poses(db, clock=clock)
+        self.drafts = Drafts(db, clock=clock)
         self.privacy = Privacy(db, self.pictures, clock=clock)
         self.reports = Reports(db, clock=clock)
+        self.rules = Rules(db, configured=NO_LIMITS, info=lambda: None, clock=clock)
+        self.blocks = Blocks(db, clock=clock)
+        self.grants = GrantTable(db, clock=clock)
+        self.activities = Activities(db, clock=clock)
+        self.audit = Audit(db, clock=clock)
 
     def files(self) -> set[str]:
         """Names of everything in the picture folders."""
@@ -86,14 +102,17 @@ def a_submission(
     origin: str | None = None,
     request: GenerationRequest | None = None,
     parent_id: str | None = None,
+    guild_id: int | None = 20,
+    role_ids: tuple[int, ...] = (),
 ) -> Submission:
     return Submission(
         origin=origin or f"interaction:{next(_origins)}",
         owner_id=owner_id,
         owner_name=f"person {owner_id}",
-        destination=Destination(channel_id=10, guild_id=20, spoiler=True, locale="de"),
+        destination=Destination(channel_id=10, guild_id=guild_id, spoiler=True, locale="de"),
         request=request or a_request(),
         parent_id=parent_id,
+        role_ids=role_ids,
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from engine.errors import InvalidRequestError, UnknownAdapterError
 from engine.types import AdapterWeight, InstalledAdapter, JobState, Limits
-from storage.adapters import AdapterTable
+from storage.adapters import ADDED, DISABLED, EDITED, ENABLED, REMOVED, AdapterTable
+from storage.audit import Audit
 from storage.pictures import sha256_of
 from tests.storage.samples import HandClock, Store, a_request, a_submission
 
@@ -78,17 +79,80 @@ async def test_lists_are_by_name_family_and_what_is_allowed(
     assert [a.name for a in await table.all("sd15", with_disabled=True)] == ["A", "b"]
 
 
-async def test_removed_adapter_is_gone_with_its_file(
+async def test_removed_adapter_leaves_its_file_to_jobs_and_its_name_to_others(
+    store: Store, table: AdapterTable, clock: HandClock, tmp_path: Path
+) -> None:
+    added = await table.add(a_file(tmp_path), "x", family="sd15", added_by=5)
+    await table.set_preview(added.sha256, b"png")
+    removed = await table.remove(added.sha256, actor_id=7)
+    assert (removed.is_gone, removed.is_removed) == (True, True)
+    assert await table.preview(added.sha256) is None
+    assert await table.all() == []
+    with pytest.raises(UnknownAdapterError):
+        await table.find("x")
+    with pytest.raises(UnknownAdapterError):
+        await table.remove(added.sha256, actor_id=7)
+    assert files(store) == {f"{added.sha256}.safetensors"}
+    assert await table.drop_unused(keep={added.sha256}) == 0
+    assert await table.drop_unused() == 1
+    assert files(store) == set()
+    again = await table.add(a_file(tmp_path), "y", family="sd15", default_weight=0.5, added_by=5)
+    assert (again.name, again.default_weight, again.is_removed) == ("y", 0.5, False)
+    assert files(store) == {f"{added.sha256}.safetensors"}
+    acts = [(entry.actor_id, entry.act) for entry in await Audit(store.db).newest()]
+    assert acts == [(5, ADDED), (7, REMOVED), (5, ADDED)]
+
+
+async def test_an_edited_style_remembers_its_names(
     store: Store, table: AdapterTable, tmp_path: Path
 ) -> None:
     added = await table.add(a_file(tmp_path), "x", family="sd15")
-    assert await table.remove(added.sha256) == added
-    assert files(store) == set()
-    for act in (table.get, table.remove, table.find):
-        with pytest.raises(UnknownAdapterError):
-            await act(added.sha256)
+    other = await table.add(a_file(tmp_path, b"other"), "taken", family="sd15")
+
+    async def named(name: str) -> InstalledAdapter:
+        return await table.edit(
+            added.sha256, name=name, trigger_words=["a"], default_weight=0.7, actor_id=3
+        )
+
+    edited = await named("y")
+    assert (edited.name, edited.former_names) == ("y", ("x",))
+    assert (edited.trigger_words, edited.default_weight) == (("a",), 0.7)
+    with pytest.raises(InvalidRequestError, match="'taken' already"):
+        await named("taken")
+    assert (await named("x")).former_names == ("y",)
+    assert await table.get(other.sha256) == other
+    (newest, *_) = await Audit(store.db).newest()
+    assert (newest.actor_id, newest.act, newest.detail["was"]) == (3, EDITED, "y")
+
+
+async def test_a_style_is_switched_off_in_one_server_alone(
+    store: Store, table: AdapterTable, tmp_path: Path
+) -> None:
+    added = await table.add(a_file(tmp_path), "x", family="sd15")
+    await table.set_hidden(1, added.sha256, True, actor_id=3)
+    await table.set_hidden(1, added.sha256, True, actor_id=3)
+    await table.set_hidden(2, added.sha256, True, actor_id=4)
+    await table.set_hidden(2, added.sha256, False, actor_id=4)
+    assert await table.hidden() == {1: frozenset({added.sha256})}
+    newer = await table.add(a_file(tmp_path, b"2"), "x 2", family="sd15", replaces=added.sha256)
+    assert await table.hidden() == {1: frozenset({added.sha256, newer.sha256})}
     with pytest.raises(UnknownAdapterError):
-        await table.set_enabled(added.sha256, True)
+        await table.set_hidden(1, "0" * 64, True, actor_id=3)
+    entries = await Audit(store.db).newest()
+    assert [(one.act, one.detail["guild_id"]) for one in entries] == [
+        (ENABLED, 2), (DISABLED, 2), (DISABLED, 1), (DISABLED, 1),
+    ]  # fmt: skip
+
+
+async def test_what_a_killed_process_left_is_removed(
+    store: Store, table: AdapterTable, tmp_path: Path
+) -> None:
+    await table.collect_garbage()  # without a folder
+    added = await table.add(a_file(tmp_path), "x", family="sd15")
+    for name in ("abc.tmp", f"{'0' * 64}.safetensors"):
+        (store.folder / "adapters" / name).write_bytes(b"half")
+    await table.collect_garbage()
+    assert files(store) == {f"{added.sha256}.safetensors"}
 
 
 @pytest.mark.parametrize(("name", "weight"), [("", 1.0), ("x" * 51, 1.0), ("x", 3.0)])
@@ -157,5 +221,5 @@ async def test_preview_is_kept_replaced_and_removed(table: AdapterTable, tmp_pat
         await table.set_preview(added.sha256, png)
         assert await table.preview(added.sha256) == png
     await table.set_preview(added.sha256, b"last")
-    await table.remove(added.sha256)
+    await table.remove(added.sha256, actor_id=1)
     assert await table.preview(added.sha256) is None

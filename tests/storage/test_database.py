@@ -14,10 +14,16 @@ from pathlib import Path
 import pytest
 
 from engine.errors import DatabaseDamagedError, DatabaseVersionError, DataDirectoryError, StartError
+from engine.types import AdapterWeight, GenerationRequest
 from storage.database import DATABASE_NAME, Database
 from storage.facts import Facts
+from storage.gallery import Gallery, Wanted
 from storage.migrate import MIGRATIONS, newest_version, statements
+from storage.rows import request_to_json
+from storage.search import NO_STYLE
+from tests.storage.samples import a_request
 
+THEN = "2026-01-31T12:00:00.000000+00:00"
 ROOT = Path(__file__).parent.parent.parent
 
 FIRST = """-- People.
@@ -92,6 +98,44 @@ def test_script_is_split_into_its_statements() -> None:
     assert trigger.endswith("END;")
     with pytest.raises(ValueError, match="unfinished"):
         list(statements("SELECT 1;\nSELECT 2"))
+
+
+async def add_as_then(
+    db: Database, job_id: str, request: GenerationRequest, deleted_at: str | None = None
+) -> None:
+    """Writes a finished job as the code of the old scripts did, which is no more."""
+    async with db.transaction() as tx:
+        await tx.rows("INSERT OR IGNORE INTO people VALUES (1, 'Ann', '{}', ?)", (THEN,))
+        await tx.rows(
+            "INSERT INTO jobs (id, origin, owner_id, owner_name, channel_id, private, spoiler,"
+            " locale, action, request, cost, state, created_at)"
+            " VALUES (?1, ?1, 1, 'Ann', 1, 0, 0, 'en-US', 'imagine', ?2, 1, 'rendered', ?3)",
+            (job_id, request_to_json(request), THEN),
+        )
+        await tx.rows(
+            "INSERT INTO generations (id, owner_id, created_at, seconds, warnings, receipt)"
+            " VALUES (?, 1, ?, 1, '[]', '{}')",
+            (job_id, THEN),
+        )
+        await tx.rows("UPDATE generations SET deleted_at = ? WHERE id = ?", (deleted_at, job_id))
+
+
+async def test_styles_of_pictures_from_before_the_index_are_found(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    for script in sorted(MIGRATIONS.glob("*.sql"))[:10]:
+        (old / script.name).write_text(script.read_text())
+    neon = AdapterWeight("ab" * 32)
+    async with Database.open(tmp_path, migrations=old) as db:
+        await add_as_then(db, "1", a_request(prompt="a fox in neon", adapters=(neon,)))
+        await add_as_then(db, "2", a_request(prompt="a plain fox"))
+        gone = a_request(prompt="a deleted fox", adapters=(neon,))
+        await add_as_then(db, "3", gone, deleted_at=THEN)
+    async with Database.open(tmp_path) as db:
+        gallery = Gallery(db)
+        for style, prompt in ((neon.sha256, "a fox in neon"), (NO_STYLE, "a plain fox")):
+            (one,) = await gallery.find(1, Wanted("fox", styles=(style,)), limit=9)
+            assert one.request.prompt == prompt
 
 
 async def test_migrations_apply_to_a_filled_older_database(tmp_path: Path, scripts: Path) -> None:

@@ -7,7 +7,10 @@ from datetime import timedelta
 import pytest
 
 from engine.errors import UnknownJobError
+from engine.types import AdapterWeight
+from storage import gallery
 from storage.gallery import Wanted
+from storage.search import NO_STYLE
 from tests.storage.samples import NO_LIMITS, HandClock, Store, a_result, a_submission, make
 
 DAY_S = 24 * 3600
@@ -47,6 +50,32 @@ async def test_words_are_found_however_they_are_written(
     assert await found(store, words=typed) == prompts
 
 
+async def test_pictures_are_found_by_their_styles_with_and_without_words(store: Store) -> None:
+    neon, sepia = "ab" * 32, "abab1234" * 8
+    in_neon, in_sepia = AdapterWeight(neon, 0.7), AdapterWeight(sepia)
+    await make(store, owner_id=2, prompt="a fox of somebody else", adapters=(in_neon,))
+    await make(store, prompt="a fox in neon", adapters=(in_neon,))
+    both = await make(store, prompt="a fox in both", adapters=(in_neon, in_sepia))
+    await make(store, prompt="a cat in sepia", adapters=(in_sepia,))
+    await make(store, prompt="a plain fox")
+    for styles, words, prompts in (
+        ((neon,), "", ["a fox in both", "a fox in neon"]),
+        ((sepia,), "", ["a cat in sepia", "a fox in both"]),
+        ((neon, sepia), "fox", ["a fox in both", "a fox in neon"]),
+        ((neon,), "f", ["a fox in both", "a fox in neon"]),
+        (("abab1234",), "", ["a cat in sepia", "a fox in both"]),
+        ((NO_STYLE,), "", ["a plain fox"]),
+        ((NO_STYLE,), "cat", []),
+        (("cd" * 32,), "", []),
+        (('"; DROP',), "", []),
+    ):
+        assert await found(store, styles=styles, words=words) == prompts, (styles, words)
+    await store.gallery.set_star(2, both.id, on=True)
+    assert await found(store, 2, styles=(neon,), starred=True) == ["a fox in both"]
+    assert await found(store, 2, styles=(NO_STYLE,), starred=True) == []
+    assert await found(store, styles=(neon,), since=both.created_at) != []
+
+
 async def test_deleted_pictures_are_not_found(store: Store) -> None:
     picture = await make(store, prompt="a fox")
     await store.history.delete_pictures(picture.id)
@@ -54,9 +83,11 @@ async def test_deleted_pictures_are_not_found(store: Store) -> None:
     assert await found(store) == []
 
 
+@pytest.mark.parametrize("many", [0, gallery.MANY_STARS])
 async def test_pages_of_every_kind_of_list_follow_one_another(
-    store: Store, clock: HandClock
+    store: Store, clock: HandClock, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
+    monkeypatch.setattr(gallery, "MANY_STARS", many)
     await make(store, prompt="a fox of long ago")
     clock.turn(2 * DAY_S)
     since = clock.now

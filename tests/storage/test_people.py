@@ -32,3 +32,10 @@ async def test_unreadable_defaults_are_none(store: Store) -> None:
     again = People(store.db)
     await again.load()
     assert again.preferences(1) == Preferences()
+
+
+async def test_the_language_is_one_that_is_known(store: Store) -> None:
+    assert store.people.language(1) is None
+    for stored, known in (("ja", "ja"), ("tlh", None)):
+        await store.people.set_preferences(1, "Ann", Preferences(language=stored))
+        assert store.people.language(1) == known

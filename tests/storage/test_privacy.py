@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import UnknownJobError
 from engine.types import JobState, Limits
+from storage.arrivals import Arrival, Arrivals
 from storage.database import Database
 from storage.pictures import sha256_of
 from storage.privacy import ERASED
@@ -77,6 +78,18 @@ async def test_nothing_of_an_erased_person_is_left_in_any_file(
     assert await store.privacy.messages_to_delete(10) == []
     [row] = await store.db.rows("PRAGMA integrity_check")
     assert row[0] == "ok"
+
+
+async def test_status_lines_of_pictures_that_were_being_fetched_are_noted(store: Store) -> None:
+    arrivals = Arrivals(store.db)
+    for owner_id in (1, 2):
+        arrival = Arrival(a_submission(owner_id), "https://x/1", 0.5, takes_size=True)
+        assert await arrivals.add(arrival)
+        await arrivals.set_message(arrival.origin, 500 + owner_id)
+    await store.privacy.begin_erasure(1)
+    assert await store.privacy.messages_to_delete(9) == [(10, 501)]
+    (kept,) = await arrivals.left_behind()
+    assert kept.submission.owner_id == 2
 
 
 async def test_what_was_used_up_counts_after_an_erasure(store: Store, clock: HandClock) -> None:

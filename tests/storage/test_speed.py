@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+from engine.limits import EVERYWHERE, Rule, Target
 from engine.types import JobState, Limits
+from storage import gallery
 from storage.gallery import Wanted
 from storage.people import Preferences
+from storage.search import NO_STYLE
 from tests.storage.samples import HandClock, Store, a_request, a_result, a_submission
 
 # A partial index holds few rows: walking all of it is what it is for.
@@ -14,6 +19,7 @@ ALLOWED_SCANS = re.compile(
     r"SCAN (jobs USING (COVERING )?INDEX (jobs_waiting|jobs_undelivered)"
     r"|wanted VIRTUAL TABLE|json_each VIRTUAL TABLE|chain|CONSTANT ROW|SUBQUERY|\(subquery"
     r"|main\.generation_words_config|generation_words VIRTUAL TABLE INDEX \d+:.*M|people USING (COVERING )?INDEX people_defaults"
+    r"|servers USING (COVERING )?INDEX servers_defaults|channels USING (COVERING )?INDEX channels_defaults"
     r"|erasures|messages_to_delete|pragma_)"
 )
 
@@ -56,6 +62,9 @@ async def use_everything(store: Store, clock: HandClock) -> None:
         Wanted("fox", since=clock.now),
         Wanted(starred=True),
         Wanted("fox", starred=True),
+        Wanted(styles=("ab" * 32,)),
+        Wanted("fox", since=clock.now, styles=("abababab",)),
+        Wanted("fo", starred=True, styles=(NO_STYLE,)),
     ):
         await store.gallery.find(1, wanted, limit=9)
         await store.gallery.find(1, wanted, limit=9, before=second)
@@ -67,6 +76,19 @@ async def use_everything(store: Store, clock: HandClock) -> None:
     await store.history.delete_pictures(second)
     await store.people.load()
     await store.people.set_preferences(1, "Ann", Preferences(count=2))
+    await store.places.load()
+    await store.places.set_server(20, Preferences(count=2), actor_id=1)
+    await store.places.set_channel(20, 10, Preferences(count=2), actor_id=1)
+    for everybody in (Target(20), Target(EVERYWHERE)):
+        await store.rules.set(everybody, Rule(count=2), actor_id=1)
+        await store.rules.reset([everybody], actor_id=1)
+    await store.grants.give(1, 5, ends_at=None, actor_id=1)
+    await store.grants.take_back(1, actor_id=1)
+    await store.jobs.waiting_of(1, 20)
+    await store.activities.of(1, 20)
+    await store.activities.of(1)
+    await store.blocks.block(20, 1, actor_id=1)
+    await store.blocks.unblock(20, 1, actor_id=1)
     await store.privacy.records(1, limit=9)
     await store.privacy.records(1, limit=9, before=second)
     await store.privacy.holdings(1)
@@ -77,7 +99,11 @@ async def use_everything(store: Store, clock: HandClock) -> None:
     await store.privacy.messages_to_delete(9)
 
 
-async def test_no_query_reads_a_whole_table(store: Store, clock: HandClock) -> None:
+@pytest.mark.parametrize("many", [0, gallery.MANY_STARS])
+async def test_no_query_reads_a_whole_table(
+    store: Store, clock: HandClock, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(gallery, "MANY_STARS", many)
     statements: set[str] = set()
     connection = store.db._connection
     await connection.set_trace_callback(statements.add)

@@ -7,10 +7,23 @@ import io
 
 import discord
 
-from cogs import _album, _answer, _buttons, _changes, _errors, _info, _status, _styles
+from cogs import (
+    _album,
+    _answer,
+    _buttons,
+    _changes,
+    _errors,
+    _info,
+    _recipe,
+    _search,
+    _status,
+    _styles,
+)
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
+from cogs._language import N_, speaking, t
 from cogs._orders import Order
+from cogs._recipe import Recipe
 from engine import sheets
 from engine.errors import (
     InvalidRequestError,
@@ -20,11 +33,11 @@ from engine.errors import (
 )
 from engine.types import Generation, Job, JobState
 
-NOT_YOURS = "Only the person who asked for it, or a moderator (Manage Messages), can do that."
-DELETED = "The picture was deleted."
-WAS_DELETED = "This picture was deleted."
-NO_PICTURE = "Its picture was not kept. Use /imagine and attach it again."
-FINISHED = "This job has ended already."
+NOT_YOURS = N_("Only the person who asked for it, or a moderator (Manage Messages), can do that.")
+DELETED = N_("The picture was deleted.")
+WAS_DELETED = N_("This picture was deleted.")
+NO_PICTURE = N_("Its picture was not kept. Use /imagine and attach it again.")
+FINISHED = N_("This job has ended already.")
 
 
 async def reroll(interaction: discord.Interaction, press: Press) -> None:
@@ -37,6 +50,7 @@ async def reroll(interaction: discord.Interaction, press: Press) -> None:
         return Order(
             await _changes.reroll(desk, generation),
             action=_buttons.REROLL,
+            pins_model=True,
             parent_id=generation.id,
             private=private,
             spoiler=generation.submission.destination.spoiler,
@@ -58,6 +72,7 @@ async def retry(interaction: discord.Interaction, press: Press) -> None:
         return Order(
             job.request,
             action=_buttons.RETRY,
+            pins_model=submission.pins_model,
             parent_id=submission.parent_id,
             private=private,
             spoiler=submission.destination.spoiler,
@@ -70,15 +85,19 @@ async def info(interaction: discord.Interaction, press: Press) -> None:
     """Shows all parameters, and the command that makes the same picture."""
     desk = desk_of(interaction)
 
-    async def work() -> tuple[Generation, str | None]:
+    async def work() -> tuple[Generation, Recipe]:
         generation = await _generation(desk, press.job_id)
-        return generation, await _info.source_of(desk, generation, interaction.user.id)
+        recipe = await _recipe.of(desk, generation, interaction.user.id, gives_mask=True)
+        return generation, recipe
 
-    generation, source = await _answer.in_time(interaction, work(), ephemeral=True)
+    generation, recipe = await _answer.in_time(interaction, work(), ephemeral=True)
     embed, text = _info.card(
-        generation, _styles.written(desk.parts.styles, generation.request.adapters), source
+        generation, recipe, _styles.written(desk.parts.styles, generation.request.adapters)
     )
     files = [discord.File(io.BytesIO(text.encode()), "imagine.txt")] if text else []
+    if recipe.mask is not None:
+        description = t("A mask: what is white in it was made anew")
+        files.append(discord.File(io.BytesIO(recipe.mask), "mask.png", description=description))
     await _answer.answer(interaction, ephemeral=True, embed=embed, files=files)
 
 
@@ -106,7 +125,7 @@ async def delete(interaction: discord.Interaction, press: Press) -> None:
             # Pressed in /history show.
             channel_id = job.result_channel_id or job.submission.destination.channel_id
             await _delete_message(interaction.client, channel_id, result_id)
-    await interaction.followup.send(DELETED, ephemeral=True)
+    await interaction.followup.send(t(DELETED), ephemeral=True)
 
 
 async def _delete_message(client: discord.Client, channel_id: int, message_id: int) -> None:
@@ -134,9 +153,10 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
     job, is_cancelled = await _answer.in_time(interaction, work(), ephemeral=True)
     is_line = interaction.message is not None and interaction.message.id == job.status_message_id
     if is_cancelled or (is_line and job.state is JobState.CANCELLED):
-        face = _status.cancelled(job, interaction.user.id if is_cancelled else None)
+        with speaking(job.submission.destination.locale):
+            face = _status.cancelled(job, interaction.user.id if is_cancelled else None)
     else:
-        await _errors.say(interaction, FINISHED)
+        await _errors.say(interaction, t(FINISHED))
         return
     if not interaction.response.is_done():
         await interaction.response.edit_message(content=face.content, view=None, attachments=[])
@@ -151,7 +171,7 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
 async def older(interaction: discord.Interaction, press: Press) -> None:
     """Shows the next page of a person's own history."""
     desk = desk_of(interaction)
-    wanted = _album.decoded(press.index, press.rest)
+    wanted = _search.decoded(desk, press.index, press.rest)
     page = await _answer.in_time(
         interaction,
         _album.page(desk, interaction.user.id, wanted, before=press.job_id),
@@ -185,5 +205,9 @@ async def _generation(desk: Desk, job_id: str) -> Generation:
 
 
 def _check_owner(interaction: discord.Interaction, job: Job) -> None:
-    if interaction.user.id != job.owner_id and not interaction.permissions.manage_messages:
+    """Moderators look after their own server: a forged button may name a job of another one."""
+    guild_id = job.submission.destination.guild_id
+    is_theirs = guild_id is not None and guild_id == interaction.guild_id
+    may = is_theirs and interaction.permissions.manage_messages
+    if interaction.user.id != job.owner_id and not may:
         raise NotAllowedError(NOT_YOURS)

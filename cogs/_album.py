@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import io
-import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 
 import discord
 from discord.app_commands import Choice
 
-from cogs import _buttons, _drawings, _errors, _pages, _parcel, _text
+from cogs import _buttons, _counts, _drawings, _errors, _pages, _parcel, _search, _text
 from cogs._desk import Desk, Parts
-from engine.errors import InvalidRequestError, NotAllowedError, UnknownJobError
+from cogs._language import N_, t
+from engine.errors import NotAllowedError, UnknownJobError
 from engine.types import Generation
 from storage.gallery import Wanted
 
-NO_HISTORY = "You have no pictures yet. Make one with /imagine."
-NO_STARS = "You have no stars yet. Press **Star** below a picture, anybody's."
-NO_OLDER = "There are no older pictures."
-NOT_FOUND = "None of them is like that. Try fewer words, or an earlier date."
-NOT_IN_HISTORY = (
+NO_HISTORY = N_("You have no pictures yet. Make one with /imagine.")
+NO_STARS = N_("You have no stars yet. Press **Star** below a picture, anybody's.")
+NO_OLDER = N_("There are no older pictures.")
+NOT_FOUND = N_("None of them is like that. Try fewer words, or an earlier date.")
+NOT_IN_HISTORY = N_(
     "There is no such picture in your history or among your stars. "
     "Choose one from the list that appears while you type."
 )
-WAS_DELETED = "This picture was deleted."
-BAD_SINCE = (
-    'I do not know the date "{typed}". Write it like 2026-01-31, or "today", "7 days", "3 weeks", '
-    '"2 months".'
-)
-
-MAX_WORDS = 60  # characters; they travel in the button to the next page
+WAS_DELETED = N_("This picture was deleted.")
 PAGE = 9  # three by three
 SHEET = "pictures.webp"
 
 _TITLE_LIMIT = 100
 _SEARCHED = 100  # newest pictures whose prompts are looked through letter by letter while typing
 _CHOICES = 25
-_STARRED = 1
-_AGO = re.compile(r"(\d{1,4})\s*(d|days?|w|weeks?|m|months?|y|years?)(?:\s+ago)?")
-_DAYS = {"d": 1, "w": 7, "m": 30, "y": 365}
-_FIRST_DAY = date(2000, 1, 1)
-_RECENT = ("today", "7 days", "30 days", "1 year")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +54,7 @@ async def page(desk: Desk, person_id: int, wanted: Wanted, before: str | None = 
     gallery = desk.parts.gallery
     found = await gallery.find(person_id, wanted, limit=PAGE + 1, before=before)
     shown = found[:PAGE]
-    embed = discord.Embed(title=_title(wanted))
+    embed = discord.Embed(title=_search.title(desk.parts.styles, wanted))
     if not shown:
         embed.description = _nothing(wanted, before)
         return Page(embed)
@@ -74,13 +62,16 @@ async def page(desk: Desk, person_id: int, wanted: Wanted, before: str | None = 
     embed.description = "\n".join(
         _line(number, one, is_starred=one.id in stars) for number, one in enumerate(shown, 1)
     )
-    embed.set_footer(text="See one with /history show")
+    embed.set_footer(text=t("See one with /history show"))
     embed.set_image(url=f"attachment://{SHEET}")
     view = None
     if len(found) > PAGE:
-        view = _buttons.older_view(shown[-1].id, *encoded(wanted))
+        view = _buttons.older_view(shown[-1].id, *_search.encoded(wanted))
     pictures = await asyncio.gather(*(first_picture(desk.parts, one) for one in shown))
-    alt_text = f"A contact sheet of {_text.count(len(shown), 'picture')}, numbered as in the list"
+    alt_text = t(
+        "A contact sheet of {pictures}, numbered as in the list",
+        pictures=_counts.pictures(len(shown)),
+    )
     sheet = await asyncio.to_thread(_drawings.contact_sheet, pictures)
     return Page(embed, view, sheet, alt_text)
 
@@ -141,67 +132,12 @@ async def pick(desk: Desk, person_id: int, typed: str) -> Generation:
     return generation
 
 
-def since_of(typed: str | None, now: datetime | None = None) -> datetime | None:
-    """Returns the beginning of the day (UTC) that somebody means.
-
-    Raises:
-        InvalidRequestError: It is no date.
-    """
-    if typed is None or not typed.strip():
-        return None
-    text = typed.strip().casefold().removeprefix("last ").removeprefix("since ")
-    today = (now or datetime.now(UTC)).astimezone(UTC).date()
-    day: date | None = {"today": today, "yesterday": today - timedelta(days=1)}.get(text)
-    if (ago := _AGO.fullmatch(text)) is not None:
-        days = int(ago[1]) * _DAYS[ago[2][0]]
-        day = max(date.fromordinal(max(today.toordinal() - days, 1)), _FIRST_DAY)
-    if day is None:
-        try:
-            day = date.fromisoformat(text)
-        except ValueError as error:
-            shown = _text.plain(typed, 40)
-            raise InvalidRequestError(BAD_SINCE.format(typed=shown)) from error
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def since_choices(typed: str) -> list[Choice[str]]:
-    """Returns what may be meant by what was typed of a date."""
-    known = [text for text in _RECENT if typed.strip().casefold() in text]
-    texts = [typed.strip()] if typed.strip() and not known else known
-    return [Choice(name=_text.plain(text, 100), value=text[:100]) for text in texts]
-
-
-def encoded(wanted: Wanted) -> tuple[int, str]:
-    """Returns a search as the number and the text of a button."""
-    since = f"{wanted.since:%Y%m%d}" if wanted.since is not None else "-"
-    text = f"{since}:{wanted.words[:MAX_WORDS]}"
-    return _STARRED if wanted.starred else 0, text if wanted.words or wanted.since else ""
-
-
-def decoded(index: int, rest: str) -> Wanted:
-    """Returns the search of a button."""
-    day, _, words = rest.partition(":")
-    since = None
-    if day.isdecimal() and len(day) == 8:
-        since = since_of(f"{day[:4]}-{day[4:6]}-{day[6:]}")
-    return Wanted(words, since, starred=index == _STARRED)
-
-
-def _title(wanted: Wanted) -> str:
-    title = "Your stars" if wanted.starred else "Your pictures"
-    if wanted.words:
-        title += f' with "{_text.shown(wanted.words, MAX_WORDS * 2)}"'
-    if wanted.since is not None:
-        title += f" since {wanted.since:%Y-%m-%d}"
-    return title
-
-
 def _nothing(wanted: Wanted, before: str | None) -> str:
     if before is not None:
-        return NO_OLDER
-    if wanted.words or wanted.since:
-        return NOT_FOUND
-    return NO_STARS if wanted.starred else NO_HISTORY
+        return t(NO_OLDER)
+    if wanted.words or wanted.since or wanted.styles:
+        return t(NOT_FOUND)
+    return t(NO_STARS if wanted.starred else NO_HISTORY)
 
 
 def _line(number: int, generation: Generation, *, is_starred: bool) -> str:
@@ -210,6 +146,6 @@ def _line(number: int, generation: Generation, *, is_starred: bool) -> str:
     if is_starred:
         parts.insert(0, "\N{WHITE MEDIUM STAR}")
     if (link := _parcel.link(generation)) is not None:
-        parts.append(f"[message]({link})")
+        parts.append("[" + t("message") + f"]({link})")
     # One line would break anywhere on a phone.
     return f"`{number}` **{title}**\n{_pages.joined(parts)}"

@@ -17,6 +17,7 @@ from typing import Any
 import discord
 
 from cogs import _parcel
+from cogs._language import t
 from engine.errors import UnknownJobError
 from storage.pictures import PictureFiles
 
@@ -79,13 +80,17 @@ class Archive:
         if self.last is not None:
             size = min(limit_bytes, _MAX_PART) / 2**20
             notes.append(
-                f"Older ones are left out, since a file may have {size:.4g} MB here and a message "
-                f"{MAX_PARTS} of them: press **Next part** for these."
+                t(
+                    "Older ones are left out, since a file may have {size:.4g} MB here and a "
+                    "message {count} of them: press **Next part** for these.",
+                    size=size,
+                    count=MAX_PARTS,
+                )
             )
         if self.shrunk:
-            notes.append(f"{self.shrunk} too large for that became WebP files.")
+            notes.append(t("{count} too large for that became WebP files.", count=self.shrunk))
         if self.missing:
-            notes.append(f"{self.missing} could not be read from the disk.")
+            notes.append(t("{count} could not be read from the disk.", count=self.missing))
         return notes
 
 

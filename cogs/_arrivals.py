@@ -14,10 +14,21 @@ from collections import Counter
 import aiohttp
 import discord
 
-from cogs import _answer, _canvas, _changes, _errors, _options, _orders, _status
+from cogs import (
+    _answer,
+    _canvas,
+    _changes,
+    _controls,
+    _errors,
+    _lost_lines,
+    _options,
+    _orders,
+    _status,
+)
 from cogs._board import Board
 from cogs._desk import Parts
 from cogs._fetch import Fetcher
+from cogs._language import again, of_person, speak, speaking
 from engine.errors import (
     EngineDiedError,
     EngineError,
@@ -27,7 +38,7 @@ from engine.errors import (
     TooManyWaitingError,
 )
 from engine.intake.still import CleanPicture
-from engine.types import EngineInfo, GenerationRequest, Job, Submission
+from engine.types import EngineInfo, GenerationRequest, Job, Limits, Submission
 from storage.arrivals import Arrival
 from storage.pictures import sha256_of
 
@@ -39,8 +50,9 @@ _MIB = 2**20
 class Arrivals:
     """Requests that start from an attached picture."""
 
-    def __init__(self, *, parts: Parts, board: Board) -> None:
+    def __init__(self, *, client: discord.Client, parts: Parts, board: Board) -> None:
         """Nothing is fetched before `run`."""
+        self._client = client
         self._parts = parts
         self._board = board
         self._fetcher = Fetcher(
@@ -49,25 +61,41 @@ class Arrivals:
         )
         self._begun: asyncio.Queue[tuple[Arrival, discord.Interaction]] = asyncio.Queue()
         self._by_owner: Counter[int] = Counter()
-        self._here: set[str] = set()  # origins that came to this process
+        self._here: dict[str, int] = {}  # origins that came to this process, and their owners
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopped: set[str] = set()  # origins whose owner is being erased
 
     def check(self, address: str, size: int | None = None) -> None:
         """Raises RefusedFileError for a file (its bytes, if known) that would not be fetched."""
         self._fetcher.check(address, size)
+
+    async def picture(self, address: str, person_id: int) -> CleanPicture:
+        """Returns a checked picture, for an answer that nothing is stored for.
+
+        Raises:
+            TooManyWaitingError: The person has enough pictures being checked.
+            RefusedFileError: It is not fetched, or it is no picture.
+        """
+        self._check_count(person_id, self._parts.rules.of(person_id))
+        self._by_owner[person_id] += 1
+        try:
+            return await self._parts.intake.picture(await self._fetcher.fetch(address))
+        finally:
+            self._uncount(person_id)
 
     async def place(self, interaction: discord.Interaction, arrival: Arrival) -> None:
         """Stores the request and answers with its status line; the rest follows.
 
         Raises:
             TooManyWaitingError: The person has enough pictures being checked.
+            RequestError: It may not be made, whatever the picture is.
         """
         submission = arrival.submission
-        count, limit = self._by_owner[submission.owner_id], self._parts.limits.waiting
-        if count >= limit:
-            raise TooManyWaitingError(count, limit)
+        await self._parts.queue.check(submission)
+        self._check_count(submission.owner_id, self._parts.rules.of_submission(submission))
         private = submission.destination.private
         self._by_owner[submission.owner_id] += 1
-        self._here.add(arrival.origin)
+        self._here[arrival.origin] = submission.owner_id
         is_new = False
         try:
             is_new = await _answer.in_time(
@@ -87,10 +115,47 @@ class Arrivals:
         async with self._fetcher, asyncio.TaskGroup() as group:
             for arrival in await self._left_behind():
                 self._by_owner[arrival.submission.owner_id] += 1
-                group.create_task(self._take(arrival, None), name=f"picture of {arrival.origin}")
+                self._here[arrival.origin] = arrival.submission.owner_id
+                self._begin(group, arrival, None)
             while True:
-                begun = await self._begun.get()
-                group.create_task(self._take(*begun), name=f"picture of {begun[0].origin}")
+                self._begin(group, *await self._begun.get())
+
+    async def stop(self, owner_id: int) -> None:
+        """Ends all requests of a person whose job is not stored yet, and returns when they have ended.
+
+        Their rows and status lines are the caller's to erase.
+        """
+        mine = [origin for origin, owner in self._here.items() if owner == owner_id]
+        self._stopped.update(mine)
+        tasks = [task for origin in mine if (task := self._tasks.get(origin)) is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(
+        self, group: asyncio.TaskGroup, arrival: Arrival, interaction: discord.Interaction | None
+    ) -> None:
+        origin = arrival.origin
+        name = f"picture of {origin}"
+        task = group.create_task(self._take_unless_stopped(arrival, interaction), name=name)
+        self._tasks[origin] = task
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._tasks.pop(origin, None)
+            self._stopped.discard(origin)
+            self._done(arrival)
+
+        task.add_done_callback(ended)
+
+    async def _take_unless_stopped(
+        self, arrival: Arrival, interaction: discord.Interaction | None
+    ) -> None:
+        try:
+            if arrival.origin not in self._stopped:
+                await self._take(arrival, interaction)
+        finally:
+            if arrival.origin in self._stopped and interaction is not None:
+                await self._remove_line(arrival, interaction)
 
     async def _left_behind(self) -> list[Arrival]:
         try:
@@ -98,12 +163,23 @@ class Arrivals:
         except Exception:  # a damaged table must not keep the bot from answering
             log.exception("What waited for pictures before the restart is not known")
             return []
-        return [arrival for arrival in arrivals if arrival.origin not in self._here]
+        mine = [arrival for arrival in arrivals if arrival.origin not in self._here]
+        places = {
+            arrival.origin: arrival.submission.destination
+            for arrival in mine
+            if arrival.message_id is None
+        }
+        lines = await _lost_lines.find(self._client, places)
+        return [
+            dataclasses.replace(arrival, message_id=lines.get(arrival.origin, arrival.message_id))
+            for arrival in mine
+        ]
 
     async def _acknowledge(self, interaction: discord.Interaction, arrival: Arrival) -> int | None:
         submission = arrival.submission
         private = submission.destination.private
-        face = _status.checking(submission.request.prompt, submission.owner_id)
+        with speaking(submission.destination.locale):
+            face = _status.checking(submission.request.prompt, submission.owner_id)
         try:
             message_id = await _answer.answer_once(interaction, face.content, ephemeral=private)
         except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -119,7 +195,12 @@ class Arrivals:
         return message_id
 
     async def _take(self, arrival: Arrival, interaction: discord.Interaction | None) -> None:
+        speak(arrival.submission.destination.locale)
         try:
+            # A private line is out of reach: its owner is told by a message.
+            if arrival.refusal is not None and not arrival.submission.destination.private:
+                await self._refuse_after_a_kill(arrival, arrival.refusal)
+                return
             with self._board.answering(arrival.origin):
                 try:
                     picture = await self._fetch(arrival.address)
@@ -133,8 +214,6 @@ class Arrivals:
             await self._parts.arrivals.remove(arrival.origin)
         except Exception:
             log.exception("%s is left to the next start", arrival.origin)
-        finally:
-            self._done(arrival)
 
     async def _fetch(self, address: str | None) -> CleanPicture | None:
         if not address:
@@ -157,6 +236,12 @@ class Arrivals:
             raise EngineDiedError("no handshake yet")
         files: dict[str, bytes] = {}
         request = arrival.submission.request
+        if arrival.control is not None:
+            request, made = await _controls.complete(
+                self._parts, request, arrival.control, picture, takes_size=arrival.takes_size
+            )
+            request, files = _controls.guided(request, arrival.control, made)
+            return dataclasses.replace(arrival.submission, request=request), files
         if picture is not None:
             sha256 = await asyncio.to_thread(sha256_of, picture.png)
             files[sha256] = picture.png
@@ -194,10 +279,7 @@ class Arrivals:
         if job.state.is_final and job.delivered_at is not None:  # done before a kill
             return
         if arrival.message_id is not None and not job.submission.destination.private:
-            try:
-                await self._parts.jobs.set_status_message(job.id, arrival.message_id)
-            except Exception:  # the job is accepted; only a restart would miss its line
-                log.exception("The status line of job %s is not noted", job.id)
+            await self._board.note(job.id, arrival.message_id)
         face = _status.checking(job.request.prompt, job.owner_id)
         self._board.add(job, arrival.message_id, interaction, face)
 
@@ -206,21 +288,54 @@ class Arrivals:
     ) -> None:
         notes = [note for picture in pictures if picture is not None for note in picture.notes]
         if interaction is not None and notes:
-            await _errors.say(interaction, " ".join(dict.fromkeys(notes)))
+            with speaking(of_person(interaction)):
+                text = " ".join(map(again, dict.fromkeys(notes)))
+            await _errors.say(interaction, text)
 
     async def _refuse(
         self, arrival: Arrival, interaction: discord.Interaction | None, error: Exception
     ) -> None:
         """Tells the owner alone, in place of the status line; without the token in a message."""
-        words = _errors.words(error, f"the picture of {arrival.origin}")
-        if interaction is not None and await self._tell(arrival, interaction, words):
-            return
+        locale = arrival.submission.destination.locale
+        with speaking(locale if interaction is None else of_person(interaction)):
+            words = _errors.words(error, f"the picture of {arrival.origin}")
+        if interaction is not None:
+            try:  # first: what is told cannot be looked for, only the asker sees it
+                await self._parts.arrivals.refused(arrival.origin, words)
+            except Exception:  # only a kill in the next moment would tell it once more
+                log.exception("That %s is refused is not noted", arrival.origin)
+            if await self._tell(arrival, interaction, words):
+                return
         kept: EngineError = GenerationError("its picture could not be read")
         if isinstance(error, RequestError):
             kept = RefusedFileError(str(error))
         await self._parts.queue.refuse(
             arrival.submission, kept, status_message_id=arrival.message_id
         )
+
+    async def _refuse_after_a_kill(self, arrival: Arrival, words: str) -> None:
+        """Tells a refusal that may have been told: in the status line, without a message of its own.
+
+        Where the line is gone, it was told before that.
+        """
+        if arrival.message_id is not None and not await self._put(arrival, words):
+            return  # the row stays, for the next start
+        await self._parts.arrivals.remove(arrival.origin)
+
+    async def _put(self, arrival: Arrival, words: str) -> bool:
+        """Replaces what the status line says; False when that may work another time."""
+        place = arrival.submission.destination
+        channel = self._client.get_partial_messageable(place.channel_id, guild_id=place.guild_id)
+        line = channel.get_partial_message(arrival.message_id or 0)
+        try:
+            await line.edit(content=f"<@{arrival.submission.owner_id}> {words}", view=None)
+        except discord.HTTPException as error:
+            log.info("%s: its line does not tell the refusal: %s", arrival.origin, error)
+            return not _errors.is_passing(error)
+        except (aiohttp.ClientError, OSError, TimeoutError, discord.RateLimited) as error:
+            log.info("%s: its line does not tell the refusal yet: %r", arrival.origin, error)
+            return False
+        return True
 
     async def _tell(self, arrival: Arrival, interaction: discord.Interaction, words: str) -> bool:
         """Returns False when the token is of no use."""
@@ -232,18 +347,28 @@ class Arrivals:
         except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
             log.info("%s: the refusal is sent as a message: %r", arrival.origin, error)
             return False
+        await self._remove_line(arrival, interaction)
+        return True
+
+    async def _remove_line(self, arrival: Arrival, interaction: discord.Interaction) -> None:
         try:
             await interaction.delete_original_response()
         except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
             log.info("%s: the status line is not deleted: %r", arrival.origin, error)
-        return True
 
     def _done(self, arrival: Arrival) -> None:
-        owner_id = arrival.submission.owner_id
-        self._by_owner[owner_id] -= 1
-        if self._by_owner[owner_id] <= 0:
-            del self._by_owner[owner_id]
-        self._here.discard(arrival.origin)
+        self._uncount(arrival.submission.owner_id)
+        self._here.pop(arrival.origin, None)
+
+    def _check_count(self, person_id: int, limits: Limits) -> None:
+        count = self._by_owner[person_id]
+        if count >= limits.waiting:
+            raise TooManyWaitingError(count, limits.waiting)
+
+    def _uncount(self, person_id: int) -> None:
+        self._by_owner[person_id] -= 1
+        if self._by_owner[person_id] <= 0:
+            del self._by_owner[person_id]
 
 
 async def _from_picture(

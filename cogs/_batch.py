@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import discord
 
-from cogs import _answer, _buttons, _errors, _orders
+from cogs import _allowance, _answer, _buttons, _errors, _limits, _orders
 from cogs._buttons import MINE, Action, Press
 from cogs._desk import Desk, desk_of
+from cogs._language import N_, t
 from cogs._orders import Order
 from engine import sheets
 from engine.errors import RequestError
@@ -17,8 +18,12 @@ from engine.types import Job, Submission
 
 MAKE = "batch_make"
 FREE_PICTURES = 4  # more are made only after a question
-ASK = "That is {count} pictures. They cost {cost}{left}. Make them?"
-TOO_LATE = "This question is too old. Use the command again."
+ASK = N_("That is {count} pictures. They cost {cost:.4g}. Make them?")
+ASK_LEFT = N_(
+    "That is {count} pictures. They cost {cost:.4g} of the {left:.4g} that you have left today. "
+    "Make them?"
+)
+TOO_LATE = N_("This question is too old. Use the command again.")
 _REMEMBERED = 200  # questions that nobody has answered
 
 
@@ -53,6 +58,8 @@ _asked: dict[str, Wanted] = {}  # a question is answered at once or asked again
 async def ask(interaction: discord.Interaction, desk: Desk, wanted: Wanted) -> None:
     """Makes a few pictures at once, and tells the cost of more first."""
     _orders.check_permissions(interaction, private=wanted.private)
+    for submission in _submissions(interaction, wanted):
+        await desk.parts.queue.check(submission)
     if wanted.pictures <= FREE_PICTURES:
         await place(interaction, desk, wanted)
         return
@@ -60,19 +67,17 @@ async def ask(interaction: discord.Interaction, desk: Desk, wanted: Wanted) -> N
     cost = sum(info.cost(order.request) for order in wanted.orders)
     usage = await _answer.in_time(
         interaction,
-        desk.parts.ledger.usage(interaction.user.id, desk.parts.limits),
+        desk.parts.ledger.usage(interaction.user.id, _limits.of(interaction)),
         ephemeral=True,
     )
-    left = ""
-    if usage.daily > 0:
-        left = f" of the {max(usage.daily - usage.used_today, 0):.4g} that you have left today"
     _asked[str(interaction.id)] = wanted
     while len(_asked) > _REMEMBERED:
         del _asked[next(iter(_asked))]
     view = discord.ui.View(timeout=None)
-    label = f"Make {wanted.pictures} pictures"
+    label = t("Make {count} pictures", count=wanted.pictures)
     view.add_item(_buttons.button(Press(MINE, MAKE, 0, str(interaction.id)), label))
-    text = ASK.format(count=wanted.pictures, cost=f"{cost:.4g}", left=left)
+    left = _allowance.left(usage)
+    text = t(ASK_LEFT if usage.daily > 0 else ASK, count=wanted.pictures, cost=cost, left=left)
     await _answer.answer(interaction, text, ephemeral=True, view=view)
 
 
@@ -80,7 +85,7 @@ async def confirmed(interaction: discord.Interaction, press: Press) -> None:
     """Makes what was asked about."""
     wanted = _asked.pop(press.rest, None)  # pressed twice, it is made once
     if wanted is None or wanted.owner_id != interaction.user.id:
-        await _errors.say(interaction, TOO_LATE)
+        await _errors.say(interaction, t(TOO_LATE))
         return
     try:
         await place(interaction, desk_of(interaction), wanted)
@@ -92,15 +97,22 @@ async def confirmed(interaction: discord.Interaction, press: Press) -> None:
 async def place(interaction: discord.Interaction, desk: Desk, wanted: Wanted) -> None:
     """Stores all jobs and answers with the first one's status line."""
     key = sheets.key_of(interaction.id, is_sheet=wanted.as_sheet)
-    submissions = [
-        _orders.submission_of(interaction, order, sheets.origin_of(key, cell))
-        for cell, order in enumerate(wanted.orders)
-    ]
+    submissions = _submissions(interaction, wanted)
 
     async def submit() -> Job:
         return await _submit_all(desk, submissions)
 
     await desk.orders.place_batch(interaction, submit, key, private=wanted.private)
+
+
+def _submissions(interaction: discord.Interaction, wanted: Wanted) -> list[Submission]:
+    key = sheets.key_of(interaction.id, is_sheet=wanted.as_sheet)
+    return [
+        _orders.submission_of(
+            interaction, order, sheets.origin_of(key, cell), batch_pictures=wanted.pictures
+        )
+        for cell, order in enumerate(wanted.orders)
+    ]
 
 
 async def _submit_all(desk: Desk, submissions: Sequence[Submission]) -> Job:

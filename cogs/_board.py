@@ -22,7 +22,8 @@ from asyncio_throttle.throttler import Throttler
 from discord.utils import MISSING
 
 from cogs import _buttons, _errors, _status
-from engine.errors import RequestError
+from cogs._language import speak, t
+from engine.errors import RequestError, UnknownJobError
 from engine.queue import JobQueue
 from engine.types import (
     GenerationFailed,
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 TOKEN_LIFE_S = 14 * 60.0  # Discord's 15 minutes, less what is on its way
 _EDIT_S = 60.0  # then a newer state is worth more
-_REMEMBERED = 1000  # delivered jobs whose line may still come
+_REMEMBERED = 1000  # jobs that are over, whose line may still come
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Line:
     event: JobEvent | None = None
     preview: bytes | None = None  # the newest; most steps come without one
     ended: bool = False  # nobody edits it any more
+    ended_by: int | None = None  # who cancels the job for its owner
     shown: _status.Face | None = None
     edited_at: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -122,7 +124,7 @@ class Board:
         self._lines: dict[str, Line] = {}
         self._arrivals: asyncio.Queue[Line] = asyncio.Queue()
         self._answering: dict[str, asyncio.Event] = {}
-        self._delivered: dict[str, None] = {}  # in order of delivery
+        self._over: dict[str, None] = {}  # jobs delivered or erased, in that order
         self._throttlers: weakref.WeakValueDictionary[int, Throttler] = (
             weakref.WeakValueDictionary()
         )
@@ -183,13 +185,19 @@ class Board:
         line.edited_at = now
         if interaction is not None:
             line.token_until = now + TOKEN_LIFE_S
-        line.ended = job.id in self._delivered
+        line.ended = job.id in self._over
         self._lines[job.id] = line
         self._arrivals.put_nowait(line)
 
     def get(self, job_id: str) -> Line | None:
         """Returns the line while the board keeps it."""
         return self._lines.get(job_id)
+
+    def name_canceller(self, job_id: str, person_id: int) -> None:
+        """Says who is about to cancel a job, for the last words of its line."""
+        line = self._lines.get(job_id)
+        if line is not None:
+            line.ended_by = person_id
 
     def token_of(self, job_id: str) -> discord.Interaction | None:
         """Returns the job's interaction while its token can be used."""
@@ -208,14 +216,17 @@ class Board:
                 pass
         return line
 
+    async def forget(self, job_id: str) -> None:
+        """Leaves an erased job's line to whoever deletes it; one that comes later is deleted here."""
+        self._note_over(job_id)
+        await self.release(job_id)
+
     async def remove(self, job: Job, *, keep_message: bool = False) -> None:
         """Deletes a job's line after its result is out; never raises for Discord.
 
         `keep_message`: the line has become the result (private jobs).
         """
-        self._delivered[job.id] = None
-        while len(self._delivered) > _REMEMBERED:
-            del self._delivered[next(iter(self._delivered))]
+        self._note_over(job.id)
         line = await self.release(job.id)
         if keep_message:
             return
@@ -225,20 +236,37 @@ class Board:
             line = Line(job, job.status_message_id, Throttler(1))
         await self._delete(line)
 
+    async def note(self, job_id: str, message_id: int) -> None:
+        """Notes where a line is, for the next start; never raises for the store."""
+        try:
+            await self._jobs.set_status_message(job_id, message_id)
+        except UnknownJobError:
+            log.info("Job %s was erased while its status line was on the way", job_id)
+        except Exception:  # the job is accepted; only a restart would miss its line
+            log.exception("The status line of job %s is not noted", job_id)
+
     async def settled(self, job_id: str, message_id: int | None) -> None:
         """Notes that nothing is left to do about a line: the next start leaves it alone."""
         if message_id is None:
             return
         try:
             await self._jobs.set_status_message(job_id, None)
+        except UnknownJobError:
+            log.info("Job %s was erased, its status line is gone", job_id)
         except Exception:  # then the next start looks after it once more
             log.exception("The end of the status line of job %s is not noted", job_id)
+
+    def _note_over(self, job_id: str) -> None:
+        self._over[job_id] = None
+        while len(self._over) > _REMEMBERED:
+            del self._over[next(iter(self._over))]
 
     # Keeping one line
 
     async def _keep(self, line: Line) -> None:
+        speak(line.job.submission.destination.locale)
         try:
-            if line.is_over():  # delivered before the line was known
+            if line.is_over():  # delivered or erased before the line was known
                 await self._delete(line)
                 return
             async with asyncio.TaskGroup() as group:
@@ -305,13 +333,16 @@ class Board:
             event = self._queue.place(line.job.id) or event
         match event:
             case Queued():
-                return _status.queued(line.job, event, self._queue.engine_state, line.shown)
+                queue = self._queue
+                return _status.queued(
+                    line.job, event, queue.engine_state, line.shown, flow=queue.flow
+                )
             case Started():
                 return _status.started(line.job)
             case Progress():
                 return _status.running(line.job, event, line.preview)
             case GenerationFailed(error=_status.CANCELLED):
-                return _status.cancelled(line.job)
+                return _status.cancelled(line.job, line.ended_by)
             case GenerationResult() | GenerationFailed() | None:
                 return line.shown  # the delivery will remove it
 
@@ -433,6 +464,6 @@ def _preview_of(line: Line, face: _status.Face) -> list[discord.File]:
             io.BytesIO(face.preview),
             "preview.jpg",
             spoiler=line.job.submission.destination.spoiler,
-            description="Preview of the unfinished picture",
+            description=t("Preview of the unfinished picture"),
         )
     ]

@@ -17,11 +17,22 @@ from discord.http import Route
 
 from cogs import (
     _actions,
+    _acts,
+    _authority,
     _batch,
     _erasure,
     _errors,
     _exports,
     _forms,
+    _language,
+    _lora_pages,
+    _lost_lines,
+    _machine,
+    _places,
+    _pose,
+    _pose_form,
+    _poses,
+    _purging,
     _remake,
     _remix_form,
     _settings,
@@ -33,9 +44,12 @@ from cogs._board import Board, Pace
 from cogs._buttons import JobButton
 from cogs._delivery import Delivery, Patience
 from cogs._desk import Desk, Parts
+from cogs._handlers import Handlers
+from cogs._lora_files import LoraFiles
 from cogs._orders import Orders
 from cogs._remix_form import Offers
 from cogs._resolver import Resolver
+from cogs._style_previews import StylePreviews
 from cogs._tidier import Tidier
 from engine.settings import Settings
 
@@ -47,12 +61,14 @@ EXTENSIONS = (
     "cogs.replies",
     "cogs.upscale",
     "cogs.inpaint",
+    "cogs.pose",
     "cogs.menus",
     "cogs.styles",
     "cogs.history",
     "cogs.queue",
     "cogs.me",
     "cogs.settings",
+    "cogs.admin",
     "cogs.privacy",
     "cogs.help",
 )
@@ -63,13 +79,22 @@ ACTIONS = (
     | _sharing.ACTIONS
     | _exports.ACTIONS
     | _settings.ACTIONS
+    | _places.ACTIONS
     | _style_book.ACTIONS
+    | _lora_pages.ACTIONS
+    | _pose.ACTIONS
+    | _pose_form.ACTIONS
+    | _poses.ACTIONS
     | _batch.ACTIONS
     | _erasure.ACTIONS
+    | _machine.ACTIONS
+    | _acts.ACTIONS
+    | _purging.ACTIONS
 )
-FORMS = _settings.FORMS | _remix_form.FORMS
+FORMS = _settings.FORMS | _places.FORMS | _remix_form.FORMS | _pose.FORMS | _pose_form.FORMS
 
 _SYNC_AT_START_S = 5.0
+_OWNERS_S = 900.0  # a person who left the application's team may act for so long
 _MAX_RATELIMIT_TIMEOUT_S = 60.0  # a longer sleep inside discord.py would hide what is going on
 _UNREACHABLE = (
     aiohttp.ClientError,
@@ -113,16 +138,27 @@ class EaselBot(commands.AutoShardedBot):
         self._logged_in = asyncio.Event()
         self._are_commands_sent = False
         self._patience = patience or Patience()
+        previews = StylePreviews(parts)
         board = Board(client=self, queue=parts.queue, jobs=parts.jobs, pace=pace)
         self.desk = Desk(
             parts=parts,
             board=board,
             orders=Orders(queue=parts.queue, jobs=parts.jobs, pictures=parts.pictures, board=board),
             tidier=Tidier(client=self, privacy=parts.privacy, retry_s=self._patience.longest),
-            arrivals=Arrivals(parts=parts, board=board),
+            arrivals=Arrivals(client=self, parts=parts, board=board),
             offers=Offers(),
+            lora_files=LoraFiles(settings=parts.settings, styles=parts.styles),
+            previews=previews,
+            handlers=Handlers(),
         )
-        self._delivery = Delivery(client=self, parts=parts, board=board, patience=self._patience)
+        self._delivery = Delivery(
+            client=self,
+            parts=parts,
+            board=board,
+            previews=previews,
+            tidier=self.desk.tidier,
+            patience=self._patience,
+        )
 
     async def login(self, token: str) -> None:
         """Logs in, as soon as Discord can be reached."""
@@ -148,8 +184,12 @@ class EaselBot(commands.AutoShardedBot):
 
     async def setup_hook(self) -> None:
         """Loads the commands and buttons, and tells Discord about commands that changed."""
+        assert self.application is not None  # the login asked for it
+        self.owner_ids = _authority.owners_of(self.application)
         JobButton.actions = ACTIONS
         self.add_dynamic_items(JobButton)
+        _language.load()
+        await self.tree.set_translator(_language.Translator())
         for extension in EXTENSIONS:
             await self.load_extension(extension)
         # Mostly there is nothing to send. When Discord is slow, people should not wait for it to
@@ -164,12 +204,24 @@ class EaselBot(commands.AutoShardedBot):
     async def serve(self) -> None:
         """Keeps status lines and delivers results until cancelled; waits for the login first."""
         await self._logged_in.wait()
-        async with asyncio.TaskGroup() as group:
+        jobs, board = self.desk.parts.jobs, self.desk.board
+        without_line = await _lost_lines.left_behind(jobs)
+        async with self.desk.lora_files, asyncio.TaskGroup() as group:
             group.create_task(self.desk.board.run(), name="status lines")
+            adopting = _lost_lines.adopt(self, jobs, board, without_line)
+            group.create_task(adopting, name="lost status lines")
             group.create_task(self._delivery.run(), name="deliveries")
             group.create_task(self.desk.arrivals.run(), name="attached pictures")
+            group.create_task(self.desk.previews.run(), name="previews of styles")
             group.create_task(self._sync_later(), name="commands")
+            group.create_task(self._look_after_owners(), name="owners")
             group.create_task(self.desk.tidier.run(), name="messages of erasures")
+
+    async def close(self) -> None:
+        """Ends the connection after the answers that are on their way, and with it every other one."""
+        await self.desk.handlers.finish()
+        await super().close()
+        await self.desk.handlers.cancel()
 
     async def on_interaction(self, interaction: discord.Interaction, /) -> None:
         """Takes forms; discord.py itself takes commands and buttons."""
@@ -191,6 +243,15 @@ class EaselBot(commands.AutoShardedBot):
                 log.warning("Discord cannot be reached, next try in %.0f s (%s)", pause, what)
             await asyncio.sleep(pause)
 
+    async def _look_after_owners(self) -> None:
+        """Follows changes of the application's team; those known stay when Discord does not answer."""
+        while True:
+            await asyncio.sleep(_OWNERS_S)
+            try:
+                self.owner_ids = _authority.owners_of(await self.application_info())
+            except (discord.HTTPException, discord.RateLimited, aiohttp.ClientError, OSError) as e:
+                log.info("The owners of the application are not known anew: %r", e)
+
     async def _sync_later(self) -> None:
         for pause in self._patience.pauses():
             if self._are_commands_sent:
@@ -205,7 +266,12 @@ class EaselBot(commands.AutoShardedBot):
         of before.
         """
         key = f"commands:{self.application_id}"
-        payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
+        translator = self.tree.translator
+        assert translator is not None  # set before
+        payload = [
+            await command.get_translated_payload(self.tree, translator)
+            for command in self.tree.get_commands()
+        ]
         payload.sort(key=lambda command: (command["type"], command["name"]))
         text = json.dumps(payload, sort_keys=True, ensure_ascii=False)
         digest = hashlib.sha256(text.encode()).hexdigest()

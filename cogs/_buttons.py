@@ -15,7 +15,9 @@ from typing import Any, ClassVar, Self
 
 import discord
 
-from cogs import _errors
+from cogs import _errors, _gate
+from cogs._desk import desk_of
+from cogs._language import N_, speak_to, t
 
 PREFIX = "easel"
 
@@ -28,6 +30,7 @@ UPSCALE = "upscale"
 UPSCALE_MORE = "upscale_4"
 UPSCALE_CREATIVE = "upscale_creative"
 UPSCALE_CREATIVE_MORE = "upscale_creative_4"
+POSE = "pose"
 ZOOM = "zoom_2"
 ZOOM_LESS = "zoom_15"
 PAN_LEFT = "pan_left"
@@ -45,24 +48,32 @@ TO_DM = "dm"
 PUBLISH = "publish"
 SETTINGS = "settings"
 RESET = "reset"
+SETTINGS_MORE = "settings_more"
+PLACE = "place"
+PLACE_RESET = "place_reset"
 ERASE = "erase"
 EXPORT = "export"
 EXPORT_ALL = "export_all"
+MACHINE = "machine"
+ACTS = "acts"
+PURGE = "purge"
 
 MINE = "me"
 PUBLIC = (
     "all"  # the rest of a button that only its presser sees, while its picture is for everybody
 )
 
+OUTPAINTING = (ZOOM, ZOOM_LESS, PAN_LEFT, PAN_RIGHT, PAN_UP, PAN_DOWN)
 RESULT_ACTIONS = (REROLL, INFO, STAR, TO_DM, DELETE)  # below every result
 _ONE_PICTURE = (
     (VARY_SUBTLE, VARY_STRONG, REMIX, REROLL, UPSCALE),
     (ZOOM_LESS, ZOOM, MORE),
 )
-_MORE = ((PAN_LEFT, PAN_RIGHT, PAN_UP, PAN_DOWN), (UPSCALE_MORE, UPSCALE_CREATIVE))
+_MORE = ((PAN_LEFT, PAN_RIGHT, PAN_UP, PAN_DOWN), (UPSCALE_MORE, UPSCALE_CREATIVE, POSE))
 FAILURE_ACTIONS = (RETRY,)
+OPEN_TO_ALL = (ERASE, EXPORT_ALL)  # those of /privacy, see `_gate`
 
-UNKNOWN_BUTTON = (
+UNKNOWN_BUTTON = N_(
     "I do not know this button any more. It may come from another version of me; "
     "use the command instead."
 )
@@ -71,32 +82,60 @@ _PARTS = re.compile(
     rf"{PREFIX}:([a-z0-9]{{1,32}}):([a-z0-9_]{{1,20}}):(\d{{1,3}})(?::(.{{1,70}}))?", re.DOTALL
 )
 _LABELS = {
-    VARY_SUBTLE: "Vary (Subtle)",
-    VARY_STRONG: "Vary (Strong)",
-    REMIX: "Remix",
-    UPSCALE: "Upscale",
-    UPSCALE_MORE: "Upscale 4x",
-    UPSCALE_CREATIVE: "Upscale (Creative)",
-    ZOOM: "Zoom 2x",
-    ZOOM_LESS: "Zoom 1.5x",
-    PAN_LEFT: "Left",
-    PAN_RIGHT: "Right",
-    PAN_UP: "Up",
-    PAN_DOWN: "Down",
-    MORE: "More",
-    REROLL: "Reroll",
-    INFO: "Info",
-    DELETE: "Delete",
-    RETRY: "Try again",
-    OLDER: "Older",
-    STAR: "Star",
-    TO_DM: "Send to DM",
-    PUBLISH: "Publish",
-    SETTINGS: "Change",
-    RESET: "Reset",
-    ERASE: "Delete everything",
-    EXPORT: "Next part",
-    EXPORT_ALL: "Next part",
+    VARY_SUBTLE: N_("Vary (Subtle)"),
+    VARY_STRONG: N_("Vary (Strong)"),
+    REMIX: N_("Remix"),
+    UPSCALE: N_("Upscale"),
+    UPSCALE_MORE: N_("Upscale 4x"),
+    UPSCALE_CREATIVE: N_("Upscale (Creative)"),
+    POSE: N_("Use as pose"),
+    ZOOM: N_("Zoom 2x"),
+    ZOOM_LESS: N_("Zoom 1.5x"),
+    PAN_LEFT: N_("Left"),
+    PAN_RIGHT: N_("Right"),
+    PAN_UP: N_("Up"),
+    PAN_DOWN: N_("Down"),
+    MORE: N_("More"),
+    REROLL: N_("Reroll"),
+    INFO: N_("Info"),
+    DELETE: N_("Delete"),
+    RETRY: N_("Try again"),
+    OLDER: N_("Older"),
+    STAR: N_("Star"),
+    TO_DM: N_("Send to DM"),
+    PUBLISH: N_("Publish"),
+    SETTINGS: N_("Change"),
+    RESET: N_("Reset"),
+    SETTINGS_MORE: N_("Style, remix, language"),
+    PLACE: N_("Change"),
+    PLACE_RESET: N_("Reset"),
+    ERASE: N_("Delete everything"),
+    EXPORT: N_("Next part"),
+    EXPORT_ALL: N_("Next part"),
+    MACHINE: N_("Look again"),
+    ACTS: N_("Older"),
+    PURGE: N_("Delete them"),
+}
+_WORDS = {
+    "imagine": N_("imagine"),
+    "inpaint": N_("inpaint"),
+    POSE: N_("pose"),
+    VARY: N_("vary"),
+    VARY_SUBTLE: N_("vary subtle"),
+    VARY_STRONG: N_("vary strong"),
+    REMIX: N_("remix"),
+    REROLL: N_("reroll"),
+    RETRY: N_("retry"),
+    UPSCALE: N_("upscale"),
+    UPSCALE_MORE: N_("upscale 4"),
+    UPSCALE_CREATIVE: N_("upscale creative"),
+    UPSCALE_CREATIVE_MORE: N_("upscale creative 4"),
+    ZOOM: N_("zoom 2"),
+    ZOOM_LESS: N_("zoom 15"),
+    PAN_LEFT: N_("pan left"),
+    PAN_RIGHT: N_("pan right"),
+    PAN_UP: N_("pan up"),
+    PAN_DOWN: N_("pan down"),
 }
 _EMOJI = {
     REROLL: "\N{ANTICLOCKWISE DOWNWARDS AND UPWARDS OPEN CIRCLE ARROWS}",
@@ -109,8 +148,10 @@ _EMOJI = {
 _STYLES = {
     DELETE: discord.ButtonStyle.danger,
     ERASE: discord.ButtonStyle.danger,
+    PURGE: discord.ButtonStyle.danger,
     RETRY: discord.ButtonStyle.primary,
     SETTINGS: discord.ButtonStyle.primary,
+    PLACE: discord.ButtonStyle.primary,
 }
 
 Action = Callable[[discord.Interaction, "Press"], Awaitable[None]]
@@ -137,6 +178,16 @@ def is_private(interaction: discord.Interaction, press: Press | None = None) -> 
     message = interaction.message
     is_hidden = message is not None and message.flags.ephemeral
     return is_hidden and (press is None or press.rest != PUBLIC)
+
+
+def label_of(action: str) -> str:
+    """Returns what stands on the button of an action."""
+    return t(_LABELS[action])
+
+
+def words_of(action: str) -> str:
+    """Returns what an action is called in a sentence."""
+    return t(_WORDS[action]) if action in _WORDS else action.replace("_", " ")
 
 
 def parse(custom_id: str) -> Press | None:
@@ -170,12 +221,16 @@ class JobButton(
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Runs the action; every error becomes words."""
+        desk_of(interaction).handlers.note_this()
+        speak_to(interaction)
         try:
             press = parse(self.custom_id)
             action = self.actions.get(press.action) if press is not None else None
             if press is None or action is None:
-                await _errors.say(interaction, UNKNOWN_BUTTON)
+                await _errors.say(interaction, t(UNKNOWN_BUTTON))
             else:
+                if press.action not in OPEN_TO_ALL:
+                    _gate.check(interaction)
                 await action(interaction, press)
         except Exception as error:  # the top of every press
             await _errors.refuse(interaction, error)
@@ -185,7 +240,7 @@ def button(press: Press, label: str | None = None) -> JobButton:
     """Returns the button to put into a view."""
     return JobButton(
         discord.ui.Button(
-            label=label or _LABELS[press.action],
+            label=label or t(_LABELS[press.action]),
             emoji=_EMOJI.get(press.action),
             style=_STYLES.get(press.action, discord.ButtonStyle.secondary),
             custom_id=press.custom_id,
@@ -235,7 +290,7 @@ def older_view(job_id: str, index: int = 0, rest: str = "") -> discord.ui.View:
 
 def settings_view() -> discord.ui.View:
     """Returns the buttons below a person's defaults."""
-    return _view(button(Press(MINE, SETTINGS)), button(Press(MINE, RESET)))
+    return view_of(*(Press(MINE, action) for action in (SETTINGS, SETTINGS_MORE, RESET)))
 
 
 def view_of(*presses: Press) -> discord.ui.View:

@@ -13,10 +13,11 @@ from typing import Any, cast
 import discord
 from discord.utils import MISSING
 
-from cogs import _text
+from cogs import _language, _text
+from cogs._language import N_
 from engine.errors import NotAllowedError
 
-NO_FORMS = "That needs a form, which a reply cannot open. Use the button below the picture."
+NO_FORMS = N_("That needs a form, which a reply cannot open. Use the button below the picture.")
 
 
 class ByMessage:
@@ -46,13 +47,11 @@ class ByMessage:
         self._sent = 0
 
     @property
-    def locale(self) -> discord.Locale:
-        """The server's; that of the person is not known."""
-        return (
-            self.guild.preferred_locale
-            if self.guild is not None
-            else discord.Locale.american_english
-        )
+    def locale(self) -> str:
+        """That of the person's Discord as a command or button has said it, or else the server's."""
+        if (known := _language.heard(self.user.id)) is not None:
+            return known
+        return str(self.guild.preferred_locale) if self.guild is not None else _language.ENGLISH
 
     @property
     def permissions(self) -> discord.Permissions:
@@ -119,9 +118,9 @@ class ByMessage:
         content: str | None,
         *,
         for_asker: bool,
-        files: Sequence[discord.File] = (),
-        view: discord.ui.View | None = None,
-        embed: discord.Embed | None = None,
+        files: Sequence[discord.File] = MISSING,
+        view: discord.ui.View = MISSING,
+        embed: discord.Embed = MISSING,
     ) -> discord.Message:
         """Sends a reply; one that is for the asker mentions the asker, and none mentions others."""
         pinged: list[discord.abc.Snowflake] = []
@@ -130,10 +129,14 @@ class ByMessage:
             room = _text.MAX_CONTENT - len(mention) - 1
             content = f"{mention} {content[:room]}" if content else mention
             pinged.append(self.user)
-        optional: dict[str, Any] = {"files": list(files), "view": view, "embed": embed}
+        optional: dict[str, Any] = {
+            "reference": self._reference(),
+            "files": list(files or ()),
+            "view": view,
+            "embed": embed,
+        }
         message = await self.channel.send(
             content,
-            reference=self._asked.to_reference(fail_if_not_exists=False),
             nonce=f"{self.id}:{self._sent}",  # a second try makes no second message
             allowed_mentions=discord.AllowedMentions(
                 everyone=False, roles=False, replied_user=False, users=pinged
@@ -142,6 +145,12 @@ class ByMessage:
         )
         self._sent += 1
         return message
+
+    def _reference(self) -> discord.MessageReference | None:
+        """Returns what a reply refers to; None where the bot may not reply, but only write."""
+        if not self.app_permissions.read_message_history:
+            return None
+        return self._asked.to_reference(fail_if_not_exists=False)
 
     async def answer(self, content: str | None, *, for_asker: bool, **rest: Any) -> discord.Message:
         """Sends a reply that counts as the answer."""
@@ -183,18 +192,9 @@ class _Response:
         """Has nothing to do: a message waits as long as it takes."""
 
     async def send_message(
-        self,
-        content: str | None = None,
-        *,
-        ephemeral: bool = False,
-        view: discord.ui.View = MISSING,
-        embed: discord.Embed = MISSING,
-        files: Sequence[discord.File] = MISSING,
+        self, content: str | None = None, *, ephemeral: bool = False, **parts: Any
     ) -> _Sent:
-        message = await self._asked.answer(
-            content, for_asker=ephemeral, view=view or None, embed=embed or None, files=files or ()
-        )
-        return _Sent(message)
+        return _Sent(await self._asked.answer(content, for_asker=ephemeral, **parts))
 
     async def edit_message(self, **changes: Any) -> None:
         if self._asked.message is not None:
@@ -219,14 +219,6 @@ class _Followup:
         self._asked = asked
 
     async def send(
-        self,
-        content: str | None = None,
-        *,
-        ephemeral: bool = False,
-        view: discord.ui.View = MISSING,
-        embed: discord.Embed = MISSING,
-        files: Sequence[discord.File] = MISSING,
+        self, content: str | None = None, *, ephemeral: bool = False, **parts: Any
     ) -> discord.Message:
-        return await self._asked.reply(
-            content, for_asker=ephemeral, view=view or None, embed=embed or None, files=files or ()
-        )
+        return await self._asked.reply(content, for_asker=ephemeral, **parts)

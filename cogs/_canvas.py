@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import InvalidRequestError
+from engine.words import N_
 from storage.pictures import sha256_of
 
 PAN_SHARE = 0.4  # of the picture that leaves on one side and comes anew on the other
 
-NOTHING_MASKED = (
+NOTHING_MASKED = N_(
     "The mask marks nothing: no part of it is white. Paint white what should be new, or give "
     "invert:True."
 )
@@ -36,6 +37,14 @@ class Canvas:
     def files(self) -> dict[str, bytes]:
         """Returns both by sha256."""
         return {sha256_of(data): data for data in (self.picture, self.mask)}
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Cells of a grid of 3 x 3, counted from 1 as one reads; `invert`: all but these are made anew."""
+
+    marked: tuple[int, ...]
+    invert: bool = False
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -69,6 +78,23 @@ def cells_mask(size: tuple[int, int], cells: Collection[int], *, invert: bool = 
         row, column = divmod(cell - 1, 3)
         draw.rectangle((xs[column], ys[row], xs[column + 1] - 1, ys[row + 1] - 1), fill=255)
     return _png(_softened(ImageChops.invert(mask) if invert else mask))
+
+
+def cells_of(mask: bytes) -> Cells | None:
+    """Returns the cells whose mask this is; None for one that somebody painted."""
+    with _open(mask) as opened:
+        picture = opened.convert("L")
+    width, height = picture.size
+    middles = [
+        (cell, (width * (2 * column + 1) // 6, height * (2 * row + 1) // 6))
+        for cell, (row, column) in enumerate(((n // 3, n % 3) for n in range(9)), 1)
+    ]
+    values = {cell: picture.getpixel(middle) for cell, middle in middles}
+    new = tuple(cell for cell, value in values.items() if value == 255)
+    for found in (Cells(new), Cells(tuple(sorted(values.keys() - set(new))), invert=True)):
+        if cells_mask(picture.size, found.marked, invert=found.invert) == mask:
+            return found
+    return None
 
 
 def drawn_mask(png: bytes, size: tuple[int, int], *, invert: bool = False) -> bytes:

@@ -63,6 +63,7 @@ def _named(words: list[str]) -> set[int]:
 
 def _unknown(part: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f'There is no part "{_text.plain(part, 40)}" of a picture. Give numbers of a grid of 3 x 3, '
-        "like 1,2,5 (1 is top left, 9 bottom right), or names like top left or right."
+        'There is no part "{part}" of a picture. Give numbers of a grid of 3 x 3, '
+        "like 1,2,5 (1 is top left, 9 bottom right), or names like top left or right.",
+        part=_text.plain(part, 40),
     )

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from cogs import _buttons, _canvas, _options
 from cogs._canvas import Canvas
 from cogs._desk import Desk
+from cogs._language import N_
 from cogs._orders import Order
 from engine.errors import InvalidRequestError, UnknownJobError
-from engine.types import EngineInfo, Generation, GenerationRequest, Upscaler
+from engine.types import EngineInfo, Generation, GenerationRequest
 
-DELETED = "This picture was deleted."
-SAME_AGAIN = "An upscaled picture comes out the same again. Use Vary or Remix for another one."
+DELETED = N_("This picture was deleted.")
+SAME_AGAIN = N_("An upscaled picture comes out the same again. Use Vary or Remix for another one.")
 
 SUBTLE, MEDIUM, STRONG = 0.35, 0.55, 0.75  # how far a picture is changed
 # Enough to draw on the first guess. Nearer to 1 a model follows the words and draws the prompt's
@@ -137,19 +138,8 @@ def upscale(factor: int) -> Change:
 
     async def changed(picked: Picked, info: EngineInfo) -> Changed:
         width, height = (side * factor for side in picked.size)
-        request = dataclasses.replace(
-            picked.made,
-            width=width,
-            height=height,
-            seed=picked.seed,
-            num_images=1,
-            init_image=picked.sha256,
-            mask_image=None,
-            strength=0.0,
-            second_pass=None,
-            controls=(),
-            upscaler=Upscaler.LANCZOS,
-        )
+        request = _enlarged(picked, width, height, 0.0)
+        request = dataclasses.replace(request, upscaler=info.best_upscaler)
         info.check(request)
         return Changed(request)
 
@@ -164,24 +154,32 @@ def upscale_creative(factor: int) -> Change:
         width, height = (round(side * factor / step) * step for side in picked.size)
         if max(width, height) > info.max_side:
             raise InvalidRequestError(
-                f"A creative upscale to {width}x{height} is too large for {info.model}, which draws "
-                f"at most {info.max_side} pixels a side. Use a faithful one."
+                "A creative upscale to {width}x{height} is too large for {model}, which draws "
+                "at most {limit} pixels a side. Use a faithful one.",
+                width=width,
+                height=height,
+                model=info.model,
+                limit=info.max_side,
             )
-        request = dataclasses.replace(
-            picked.made,
-            width=width,
-            height=height,
-            seed=picked.seed,
-            num_images=1,
-            init_image=picked.sha256,
-            mask_image=None,
-            strength=CREATIVE_STRENGTH,
-            second_pass=None,
-            controls=(),
-        )
-        return Changed(request)
+        return Changed(_enlarged(picked, width, height, CREATIVE_STRENGTH))
 
     return changed
+
+
+def _enlarged(picked: Picked, width: int, height: int, strength: float) -> GenerationRequest:
+    """Returns the request that draws over this one picture at another size, `strength` of the way."""
+    return dataclasses.replace(
+        picked.made,
+        width=width,
+        height=height,
+        seed=picked.seed,
+        num_images=1,
+        init_image=picked.sha256,
+        mask_image=None,
+        strength=strength,
+        second_pass=None,
+        controls=(),
+    )
 
 
 def _outpaint(draw: Callable[[bytes, tuple[int, int]], Canvas]) -> Change:

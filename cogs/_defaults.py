@@ -7,14 +7,55 @@ one by the time they come here (`_flags`), the last one is `_options`.
 from __future__ import annotations
 
 import dataclasses
+import logging
 
+import discord
+
+from cogs import _styles
+from cogs._desk import Desk
 from cogs._options import Options
+from engine.errors import RequestError
+from engine.style_shelf import Shelf
 from storage.people import Preferences
+
+log = logging.getLogger(__name__)
 
 _SHAPE = ("aspect", "width", "height")  # whoever gives one of them decides the shape
 _OPTIONS = {field.name for field in dataclasses.fields(Options)} & {
     field.name for field in dataclasses.fields(Preferences)
 }
+
+
+def of(desk: Desk, interaction: discord.Interaction) -> tuple[Preferences, ...]:
+    """Returns the defaults that count for an interaction, the most personal first, for `fill`."""
+    parts = desk.parts
+    mine = parts.people.preferences(interaction.user.id)
+    if interaction.guild_id is None:
+        return (mine,)
+    channel = parts.places.channel(channel_of(interaction))
+    shelf = parts.styles.here(interaction.guild_id)
+    server = parts.places.server(interaction.guild_id)
+    return mine, _usable(shelf, channel), _usable(shelf, server)
+
+
+def channel_of(interaction: discord.Interaction) -> int:
+    """Returns the channel whose defaults count: of a thread, the one that it belongs to."""
+    channel = interaction.channel
+    if isinstance(channel, discord.Thread):
+        return channel.parent_id
+    return interaction.channel_id or 0
+
+
+def _usable(styles: Shelf, place: Preferences) -> Preferences:
+    """Returns a place's defaults without a style that is gone: nobody there could draw with it."""
+    if place.style is None:
+        return place
+    try:
+        _styles.resolve(styles, place.style, {})
+    except RequestError as error:
+        log.info("A default style is left out: %s", error)
+        return dataclasses.replace(place, style=None)
+    return place
 
 
 def fill(

@@ -17,13 +17,16 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import discord
 
-from cogs import _buttons, _errors, _parcel, _sharing, _sheet, _styles
+from cogs import _buttons, _errors, _parcel, _sharing, _sheet, _styles, _whereabouts
 from cogs._board import Board
 from cogs._desk import Parts
+from cogs._language import speak, t
 from cogs._parcel import Parcel
+from cogs._style_previews import StylePreviews
+from cogs._tidier import Tidier
 from engine import sheets
 from engine.errors import EngineError, RequestError, UnknownJobError
-from engine.types import Job, JobState
+from engine.types import NOBODY, Job, JobState
 from storage.ledger import Usage
 
 log = logging.getLogger(__name__)
@@ -83,6 +86,8 @@ class Delivery:
         client: discord.Client,
         parts: Parts,
         board: Board,
+        previews: StylePreviews,
+        tidier: Tidier,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         patience: Patience | None = None,
     ) -> None:
@@ -90,6 +95,8 @@ class Delivery:
         self._client = client
         self._parts = parts
         self._board = board
+        self._previews = previews
+        self._tidier = tidier
         self._now = now
         self._patience = patience or Patience()
         self._sending = asyncio.Semaphore(self._patience.at_once)
@@ -103,18 +110,24 @@ class Delivery:
 
     async def _deliver(self, job: Job) -> None:
         """Brings one job to its end; tries again after any error."""
+        speak(job.submission.destination.locale)
         for pause in self._patience.pauses():
             try:
                 await self._deliver_once(job)
                 return
             except UnknownJobError as error:  # erased while its message was on the way
                 log.info("Job %s is not delivered: %s", job.id, error)
+                await self._board.remove(job)
                 return
             except Exception:
                 log.exception("Delivery of job %s failed, next try in %.0f s", job.id, pause)
                 await asyncio.sleep(pause)
 
     async def _deliver_once(self, job: Job) -> None:
+        if job.owner_id == NOBODY:
+            await self._previews.keep(job)
+            await self._parts.jobs.mark_delivered(job.id, None)
+            return
         if (sheet := sheets.sheet_of(job.submission.origin)) is not None:
             if sheet not in self._sheets:  # the first of its jobs that ends looks after all of them
                 self._sheets.add(sheet)
@@ -131,10 +144,8 @@ class Delivery:
             return
         previous = await self._parts.jobs.begin_sending(job.id)
         sent = await self._send(parcel, previous)
-        if sent is not None:
-            await self._parts.jobs.mark_delivered(job.id, sent.message_id, sent.channel_id)
-        else:
-            await self._parts.jobs.mark_delivered(job.id, None)
+        await self._note_delivered(job, sent)
+        if sent is None:
             log.warning("Job %s has no place to be delivered to, kept for /history", job.id)
         # The status line's id may be newer than the event.
         fresh = await self._parts.jobs.get(job.id)
@@ -157,12 +168,24 @@ class Delivery:
             parcel = await _sheet.parcel(self._parts, jobs, lead)
             sent = await self._send(parcel, await self._parts.jobs.begin_sending(lead.id))
         for job in waiting:
-            is_lead = sent is not None and job.id == lead.id
-            message = (sent.message_id, sent.channel_id) if sent and is_lead else (None, None)
-            await self._parts.jobs.mark_delivered(job.id, *message)
+            await self._note_delivered(job, sent if job.id == lead.id else None)
         fresh = await self._parts.jobs.get(jobs[0].id)
         is_line = sent is not None and sent.is_status_line
         await self._board.remove(fresh, keep_message=is_line)
+
+    async def _note_delivered(self, job: Job, sent: _Sent | None) -> None:
+        """Stores where the result is, None for nowhere; one of an erased job is deleted again.
+
+        Raises:
+            UnknownJobError: It was erased.
+        """
+        place = (None, None) if sent is None else (sent.message_id, sent.channel_id)
+        try:
+            await self._parts.jobs.mark_delivered(job.id, *place)
+        except UnknownJobError:
+            if sent is not None and sent.channel_id is not None:
+                await self._tidier.add(sent.channel_id, sent.message_id)
+            raise
 
     async def _copy(self, job: Job) -> None:
         """Sends the owner a copy by DM, when that is wanted; the result is delivered without it."""
@@ -188,11 +211,13 @@ class Delivery:
         if generation.deleted_at is not None or not generation.pictures:
             return None
         style = _styles.written(self._parts.styles, job.request.adapters)
-        return _parcel.result(job, generation, await self._usage(job), style)
+        wish = self._parts.server_models.of(job.submission.destination.guild_id).default
+        other = "" if job.submission.pins_model or wish in (None, job.request.model) else wish
+        return _parcel.result(job, generation, await self._usage(job), style, other or "")
 
     async def _usage(self, job: Job) -> Usage | None:
         try:
-            return await self._parts.ledger.usage(job.owner_id, self._parts.limits)
+            return await self._parts.ledger.usage(job.owner_id, self._parts.rules.of(job.owner_id))
         except EngineError as error:
             log.warning("Usage of the owner of job %s is not known: %s", job.id, error)
             return None
@@ -200,12 +225,12 @@ class Delivery:
     async def _send(self, parcel: Parcel, previous: datetime | None) -> _Sent | None:
         """Returns the message, or None when no place is open to us."""
         job = parcel.job
-        if job.submission.destination.private:
+        destination = job.submission.destination
+        if destination.private or self._is_outside(job):
             sent = await self._by_token(parcel)
             if sent is not None:
                 return sent
-        else:
-            destination = job.submission.destination
+        if not destination.private:
             channel = self._client.get_partial_messageable(
                 destination.channel_id, guild_id=destination.guild_id
             )
@@ -308,7 +333,7 @@ class Delivery:
                 elif parcel.pictures:
                     # A message that Discord will never take must not be sent for ever.
                     log.error("Job %s: Discord refused the result: %s", parcel.job.id, error)
-                    parcel = _parcel.apology(parcel.job, _parcel.TOO_LARGE)
+                    parcel = _parcel.apology(parcel.job, t(_parcel.TOO_LARGE))
                     continue
                 else:
                     log.error("Job %s: Discord refused the message: %s", parcel.job.id, error)
@@ -344,6 +369,11 @@ class Delivery:
 
     def _is_mine(self, message: discord.Message) -> bool:
         return self._client.user is not None and message.author.id == self._client.user.id
+
+    def _is_outside(self, job: Job) -> bool:
+        """True when the answer is all that the bot can show where the job was asked for."""
+        interaction = self._board.token_of(job.id)
+        return interaction is not None and _whereabouts.is_outside(interaction)
 
     def _file_limit(self, job: Job) -> int:
         """Returns the largest file in bytes that Discord takes at the job's place."""

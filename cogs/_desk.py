@@ -10,26 +10,45 @@ import discord
 from engine.errors import EngineDiedError
 from engine.intake.pool import Intake
 from engine.interfaces import Engine
+from engine.models import Models
+from engine.moderation import Moderation
 from engine.queue import JobQueue
 from engine.settings import Settings
 from engine.styles import Styles
+from engine.tally import Tally
 from engine.types import EngineInfo, Limits
+from storage.activity import Activities
 from storage.arrivals import Arrivals as StoredArrivals
+from storage.audit import Audit
+from storage.backups import Backups
+from storage.blocks import Blocks
+from storage.drafts import Drafts
 from storage.facts import Facts
+from storage.figures import Figures
 from storage.gallery import Gallery
+from storage.grants import GrantTable
 from storage.history import History
 from storage.jobs import JobTable
 from storage.ledger import Ledger
+from storage.operation import Operation
 from storage.people import People
 from storage.pictures import PictureFiles
+from storage.places import Places
+from storage.poses import Poses
 from storage.privacy import Privacy
+from storage.purge import Purge
 from storage.reports import Reports
+from storage.rules import Rules
+from storage.server_models import ServerModels
 
 if TYPE_CHECKING:
     from cogs._arrivals import Arrivals
     from cogs._board import Board
+    from cogs._handlers import Handlers
+    from cogs._lora_files import LoraFiles
     from cogs._orders import Orders
     from cogs._remix_form import Offers
+    from cogs._style_previews import StylePreviews
     from cogs._tidier import Tidier
 
 
@@ -42,7 +61,7 @@ class Parts(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """What a person may have waiting and use up."""
+        """What the settings let a person have waiting and use up; `rules` knows what holds."""
 
     @property
     def engine(self) -> Engine:
@@ -69,6 +88,14 @@ class Parts(Protocol):
         """The LoRAs that people may use."""
 
     @property
+    def models(self) -> Models:
+        """The models that may be loaded."""
+
+    @property
+    def server_models(self) -> ServerModels:
+        """Which of them a server takes."""
+
+    @property
     def history(self) -> History:
         """The finished ones."""
 
@@ -79,6 +106,26 @@ class Parts(Protocol):
     @property
     def people(self) -> People:
         """What people have set for themselves."""
+
+    @property
+    def operation(self) -> Operation:
+        """What the bot's owners decided for all servers."""
+
+    @property
+    def poses(self) -> Poses:
+        """Poses that people saved."""
+
+    @property
+    def drafts(self) -> Drafts:
+        """Control maps that people look at before a picture is made."""
+
+    @property
+    def moderation(self) -> Moderation:
+        """Words that prompts may not have."""
+
+    @property
+    def places(self) -> Places:
+        """What was set for servers and channels."""
 
     @property
     def privacy(self) -> Privacy:
@@ -93,8 +140,44 @@ class Parts(Protocol):
         """What people reported."""
 
     @property
+    def audit(self) -> Audit:
+        """Who changed what."""
+
+    @property
+    def tally(self) -> Tally:
+        """What this process counted."""
+
+    @property
+    def figures(self) -> Figures:
+        """What the operator wants to know of the database."""
+
+    @property
+    def backups(self) -> Backups:
+        """Makes backups."""
+
+    @property
+    def purge(self) -> Purge:
+        """Removes old pictures."""
+
+    @property
     def ledger(self) -> Ledger:
         """What people have used up."""
+
+    @property
+    def rules(self) -> Rules:
+        """What holds for whom."""
+
+    @property
+    def blocks(self) -> Blocks:
+        """Who is turned away where."""
+
+    @property
+    def grants(self) -> GrantTable:
+        """Extra pictures."""
+
+    @property
+    def activities(self) -> Activities:
+        """How much people ask for."""
 
     @property
     def facts(self) -> Facts:
@@ -111,6 +194,9 @@ class Desk:
     tidier: Tidier
     arrivals: Arrivals
     offers: Offers
+    lora_files: LoraFiles
+    previews: StylePreviews
+    handlers: Handlers
 
     def info(self) -> EngineInfo:
         """Returns what the engine said of itself, or what is expected of it while it loads.

@@ -14,6 +14,8 @@ from datetime import date
 
 from PIL import Image, ImageDraw, ImageFont
 
+from cogs._language import written_day
+
 _INK = (128, 132, 142)  # contrast of about 4:1 on white as on Discord's dark grey
 _FAINT = (128, 132, 142, 70)
 _BAR = (88, 101, 242)
@@ -143,7 +145,7 @@ def usage_plot(days: Sequence[tuple[date, int]]) -> bytes:
             middle = x + pitch / 2
             anchor = "rt" if index == len(days) - 1 else "mt"
             edge = right if anchor == "rt" else middle
-            draw.text((edge, bottom + 10 * scale), f"{day.day} {day:%b}", _INK, font, anchor=anchor)
+            draw.text((edge, bottom + 10 * scale), written_day(day), _INK, font, anchor=anchor)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -6,20 +6,21 @@ import logging
 
 import discord
 
-from cogs import _answer, _buttons, _text
+from cogs import _answer, _buttons, _counts
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
+from cogs._language import N_, t
 from engine.errors import RequestError
 
 log = logging.getLogger(__name__)
 
-ASK = (
-    "This deletes **everything stored about you**: {pictures}, {jobs} with their "
-    "prompts, {stars} and your defaults. Jobs that wait are cancelled, and my messages with "
+ASK = N_(
+    "This deletes **everything stored about you**: {pictures}, {jobs} with all that you "
+    "typed, {stars} and your defaults. Jobs that wait are cancelled, and my messages with "
     "your pictures are deleted one after the other. It cannot be undone; `/privacy export` gives you "
     "a copy first."
 )
-DONE = (
+DONE = N_(
     "Everything that was stored about you is deleted. My messages with your pictures follow, about "
     "one a second."
 )
@@ -32,10 +33,11 @@ async def ask(interaction: discord.Interaction, desk: Desk) -> None:
     )
     await _answer.answer(
         interaction,
-        ASK.format(
-            pictures=_text.count(held.pictures, "picture"),
-            jobs=_text.count(held.jobs, "job"),
-            stars=_text.count(held.stars, "star"),
+        t(
+            ASK,
+            pictures=_counts.pictures(held.pictures),
+            jobs=_counts.jobs(held.jobs),
+            stars=_counts.stars(held.stars),
         ),
         ephemeral=True,
         view=_buttons.view_of(Press(_buttons.MINE, _buttons.ERASE)),
@@ -47,24 +49,26 @@ async def confirmed(interaction: discord.Interaction, _: Press) -> None:
     desk = desk_of(interaction)
     await _answer.in_time(interaction, erase(desk, interaction.user.id), ephemeral=True)
     if interaction.response.is_done():
-        await _answer.answer(interaction, DONE, ephemeral=True)
+        await _answer.answer(interaction, t(DONE), ephemeral=True)
     else:
-        await interaction.response.edit_message(content=DONE, view=None)
+        await interaction.response.edit_message(content=t(DONE), view=None)
 
 
 async def erase(desk: Desk, person_id: int) -> None:
     """Returns when nothing of the person is stored any more."""
     parts = desk.parts
+    await desk.arrivals.stop(person_id)  # or their jobs would come after it
     # From here on the next start would finish it.
-    await parts.privacy.begin_erasure(person_id)
+    waiting = await parts.privacy.begin_erasure(person_id)
     parts.people.forget(person_id)
-    for job in await parts.jobs.waiting_of(person_id):
+    parts.poses.forget(person_id)
+    for job_id in waiting:
         # The status line shows the prompt; it is deleted with the other messages, not edited.
-        await desk.board.release(job.id)
+        await desk.board.forget(job_id)
         try:
-            await parts.queue.cancel(job.id)
+            await parts.queue.cancel(job_id)
         except RequestError as error:  # it ended meanwhile
-            log.info("Job %s is not cancelled before it is erased: %s", job.id, error)
+            log.info("Job %s is not cancelled before it is erased: %s", job_id, error)
     await parts.privacy.erase(person_id)
     desk.tidier.wake()
 

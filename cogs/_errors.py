@@ -7,6 +7,7 @@ that the person sees too.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable
@@ -16,7 +17,9 @@ import aiohttp
 import discord
 from discord import app_commands
 
-from cogs import _text
+from cogs import _gate, _text
+from cogs._desk import desk_of
+from cogs._language import N_, speak_to, t, told
 from engine.errors import (
     BrokenPictureError,
     DatabaseVersionError,
@@ -40,10 +43,10 @@ UNKNOWN_INTERACTION = 10062  # answered too late, or delivered a second time aft
 ALREADY_ANSWERED = 40060
 INVALID_TOKEN = 50027
 
-OUTDATED_COMMAND = (
+OUTDATED_COMMAND = N_(
     "This command changed a moment ago. Restart Discord (Ctrl+R), or try again in a few minutes."
 )
-UNEXPECTED = (
+UNEXPECTED = N_(
     "Something went wrong on my side. Try again; if it stays, tell the operator of this bot the "
     "reference `{reference}`."
 )
@@ -60,53 +63,60 @@ def stamp(when: datetime, style: str = "R") -> str:
 
 def _own_words(error: BaseException) -> str:
     # Notes are added in this package, with markup of ours.
-    return " ".join([_text.shown(str(error), _MAX_WORDS), *getattr(error, "__notes__", ())])
+    return " ".join([_text.shown(told(error), _MAX_WORDS), *getattr(error, "__notes__", ())])
 
 
 def _quota(error: BaseException) -> str:
     text = _own_words(error)
     if isinstance(error, QuotaExceededError) and error.retry_at is not None:
-        text += f" You can try again {stamp(error.retry_at)}."
+        text += " " + t("You can try again {when}.", when=stamp(error.retry_at))
     return text
-
-
-def _set_aside(_: BaseException) -> str:
-    return (
-        "The engine broke down twice on this picture, so it was set aside. "
-        "Try a smaller size, another sampler or other words."
-    )
 
 
 _TABLE: dict[type[BaseException], _Words] = {
     RequestError: _own_words,
     QuotaExceededError: _quota,
-    EngineOutOfMemoryError: "This picture does not fit into the memory of the engine. Try a smaller "
-    "size, fewer pictures or a lower quality.",
-    BrokenPictureError: "The model gave a broken picture. Try another seed, a lower guidance or "
-    "another sampler.",
-    JobSetAsideError: _set_aside,
-    GenerationCancelledError: "The job was cancelled.",
-    GenerationError: "The picture could not be made. Try again, or with another seed.",
-    EngineDiedError: "The engine stopped and is starting again. Try again in a minute.",
-    ModelLoadError: "The engine cannot load its model, so no pictures can be made now. "
-    "The operator of this bot has to look at the log.",
-    DataDirectoryError: "The bot cannot use its storage now. "
-    "The operator of this bot has to look at the log.",
-    DatabaseVersionError: "The bot cannot use its database now. "
-    "The operator of this bot has to look at the log.",
-    StartError: "The bot could not start completely. "
-    "The operator of this bot has to look at the log.",
-    ProtocolError: "The engine and the bot do not understand each other. "
-    "The operator of this bot has to look at the log.",
+    EngineOutOfMemoryError: N_(
+        "This picture does not fit into the memory of the engine. Try a smaller "
+        "size, fewer pictures or a lower quality."
+    ),
+    BrokenPictureError: N_(
+        "The model gave a broken picture. Try another seed, a lower guidance or another sampler."
+    ),
+    JobSetAsideError: N_(
+        "The engine broke down twice on this picture, so it was set aside. "
+        "Try a smaller size, another sampler or other words."
+    ),
+    GenerationCancelledError: N_("The job was cancelled."),
+    GenerationError: N_("The picture could not be made. Try again, or with another seed."),
+    EngineDiedError: N_("The engine stopped and is starting again. Try again in a minute."),
+    ModelLoadError: N_(
+        "The engine cannot load its model, so no pictures can be made now. "
+        "The operator of this bot has to look at the log."
+    ),
+    DataDirectoryError: N_(
+        "The bot cannot use its storage now. The operator of this bot has to look at the log."
+    ),
+    DatabaseVersionError: N_(
+        "The bot cannot use its database now. The operator of this bot has to look at the log."
+    ),
+    StartError: N_(
+        "The bot could not start completely. The operator of this bot has to look at the log."
+    ),
+    ProtocolError: N_(
+        "The engine and the bot do not understand each other. "
+        "The operator of this bot has to look at the log."
+    ),
     app_commands.CommandNotFound: OUTDATED_COMMAND,
     app_commands.CommandSignatureMismatch: OUTDATED_COMMAND,
-    app_commands.TransformerError: "One of the options has a value of the wrong kind. Check it and "
-    "try again.",
-    app_commands.NoPrivateMessage: "This command works in servers only.",
-    app_commands.MissingPermissions: "You do not have the permission that this needs.",
-    app_commands.BotMissingPermissions: "I do not have the permission that this needs here.",
-    app_commands.CommandOnCooldown: "That was too fast. Try again in a moment.",
-    app_commands.CheckFailure: "You may not use this here.",
+    app_commands.TransformerError: N_(
+        "One of the options has a value of the wrong kind. Check it and try again."
+    ),
+    app_commands.NoPrivateMessage: N_("This command works in servers only."),
+    app_commands.MissingPermissions: N_("You do not have the permission that this needs."),
+    app_commands.BotMissingPermissions: N_("I do not have the permission that this needs here."),
+    app_commands.CommandOnCooldown: N_("That was too fast. Try again in a moment."),
+    app_commands.CheckFailure: N_("You may not use this here."),
 }
 
 
@@ -115,7 +125,7 @@ def find(error: BaseException) -> str | None:
     for cls in type(error).__mro__:
         entry = _TABLE.get(cls)
         if entry is not None:
-            return entry if isinstance(entry, str) else entry(error)
+            return t(entry) if isinstance(entry, str) else entry(error)
     return None
 
 
@@ -127,7 +137,7 @@ def words(error: BaseException, doing: str = "") -> str:
     if text is None:
         reference = secrets.token_hex(4)
         log.error("%s failed (reference %s)", doing or "an action", reference, exc_info=error)
-        return UNEXPECTED.format(reference=reference)
+        return t(UNEXPECTED, reference=reference)
     if isinstance(error, EngineError) and not isinstance(error, RequestError):
         log.warning("%s: %s: %s", doing or "an action", type(error).__name__, error)
     return text
@@ -205,6 +215,20 @@ def _doing(interaction: discord.Interaction) -> str:
 
 class Tree(app_commands.CommandTree[discord.Client]):
     """The command tree whose errors become words."""
+
+    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
+        """Speaks the person's language from here on; refuses those who were turned away."""
+        desk_of(interaction).handlers.note_this()
+        speak_to(interaction)
+        error = _gate.refusal(interaction)
+        if error is None or _gate.is_open(interaction):
+            return True
+        if interaction.type is discord.InteractionType.autocomplete:
+            with contextlib.suppress(discord.HTTPException, aiohttp.ClientError, OSError):
+                await interaction.response.autocomplete([])
+        else:
+            await refuse(interaction, error)
+        return False
 
     async def on_error(
         self, interaction: discord.Interaction, error: app_commands.AppCommandError

@@ -9,21 +9,22 @@ from typing import Any
 
 import discord
 
-from cogs import _album, _answer, _archive, _buttons, _text
+from cogs import _answer, _archive, _buttons, _counts, _search
 from cogs._archive import Archive, Entry
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
+from cogs._language import N_, t
 from engine.types import Generation
 from storage.gallery import Wanted
 from storage.privacy import Record
 
-NOTHING = "There is nothing to export."
-PICTURES = "{pictures} of {jobs}, the newest first, with everything that made them."
-EVERYTHING = (
+NOTHING = N_("There is nothing to export.")
+PICTURES = N_("{pictures} of {jobs}, the newest first, with everything that made them.")
+EVERYTHING = N_(
     "Everything that is stored about you: `about-me.json` and, newest first, {jobs} with "
     "{pictures}."
 )
-EVERYTHING_MORE = "Further {jobs} with {pictures}."
+EVERYTHING_MORE = N_("Further {jobs} with {pictures}.")
 
 _AT_ONCE = 50
 
@@ -37,7 +38,7 @@ async def pictures(
     archive = await _answer.in_time(
         interaction, _archive.pack(entries, desk.parts.pictures, limit), ephemeral=True
     )
-    index, rest = _album.encoded(wanted)
+    index, rest = _search.encoded(wanted)
     following = Press(archive.last or "", _buttons.EXPORT, index, rest)
     await _send(interaction, archive, PICTURES, "pictures", following)
 
@@ -71,12 +72,13 @@ async def _send(
     interaction: discord.Interaction, archive: Archive, text: str, name: str, following: Press
 ) -> None:
     if not archive.files:
-        await _answer.answer(interaction, NOTHING, ephemeral=True)
+        await _answer.answer(interaction, t(NOTHING), ephemeral=True)
         return
     words = [
-        text.format(
-            pictures=_text.count(archive.pictures, "picture"),
-            jobs=_text.count(archive.jobs, "job"),
+        t(
+            text,
+            pictures=_counts.pictures(archive.pictures),
+            jobs=_counts.jobs(archive.jobs),
         ),
         *archive.notes(interaction.filesize_limit),
     ]
@@ -151,8 +153,9 @@ def _name(when: datetime, job_id: str) -> str:
 
 async def more_pictures(interaction: discord.Interaction, press: Press) -> None:
     """Sends what did not fit before."""
-    wanted = _album.decoded(press.index, press.rest)
-    await pictures(interaction, desk_of(interaction), wanted, before=press.job_id)
+    desk = desk_of(interaction)
+    wanted = _search.decoded(desk, press.index, press.rest)
+    await pictures(interaction, desk, wanted, before=press.job_id)
 
 
 async def more_of_everything(interaction: discord.Interaction, press: Press) -> None:

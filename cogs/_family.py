@@ -7,16 +7,17 @@ import io
 
 import discord
 
-from cogs import _album, _drawings, _errors, _pages, _text
+from cogs import _album, _buttons, _drawings, _errors, _pages, _text
 from cogs._desk import Desk
 from cogs._drawings import Branch
+from cogs._language import N_, t, written_date
 from engine.types import Generation
 
-TITLE = "Where this picture comes from, and what came of it"
-ALONE = "It came from words alone, and nothing was made from it yet."
-CUT = "More distant relatives are left out."
-PRIVATE = "a private picture"
-DELETED = "a deleted picture"
+TITLE = N_("Where this picture comes from, and what came of it")
+ALONE = N_("It came from words alone, and nothing was made from it yet.")
+CUT = N_("More distant relatives are left out.")
+PRIVATE = N_("a private picture")
+DELETED = N_("a deleted picture")
 SHEET = "family.webp"
 
 _MOST = 20
@@ -32,20 +33,20 @@ async def tree(
     branches, lines = [], []
     for number, one in enumerate(relatives, 1):
         generation = one.generation
-        action = generation.submission.action
+        action = _buttons.words_of(generation.submission.action)
         hidden = _hidden(generation, person_id)
         is_marked = generation.id == generation_id
         prompt = hidden or generation.request.prompt
         png = None if hidden else await _album.first_picture(desk.parts, generation)
         is_mine = generation.submission.owner_id == person_id
-        name = "you" if is_mine else _text.shown(generation.submission.owner_name, 40)
+        name = t("you") if is_mine else _text.shown(generation.submission.owner_name, 40)
         branches.append(
             Branch(
                 png=png,
                 parent=None if one.parent_id is None else rows[one.parent_id],
                 depth=one.depth,
                 title=f"{number} \N{MIDDLE DOT} {action}",
-                details=(_text.plain(prompt, 60), f"{generation.created_at:%d %b %Y}"),
+                details=(_text.plain(prompt, 60), written_date(generation.created_at)),
                 is_marked=is_marked,
             )
         )
@@ -53,16 +54,16 @@ async def tree(
         if hidden is None:
             facts.insert(0, f"`{generation.id}`")
         title = _text.shown(prompt, _TITLE)
-        here = " \N{LEFTWARDS ARROW} this one" if is_marked else ""
+        here = " \N{LEFTWARDS ARROW} " + t("this one") if is_marked else ""
         lines.append(f"`{number}` **{title}**{here}\n{_pages.joined(facts)}")
     if len(relatives) == 1:
-        lines.append(ALONE)
+        lines.append(t(ALONE))
     if is_cut:
-        lines.append(CUT)
-    embed = discord.Embed(title=TITLE, description="\n".join(lines))
+        lines.append(t(CUT))
+    embed = discord.Embed(title=t(TITLE), description="\n".join(lines))
     embed.set_image(url=f"attachment://{SHEET}")
     data = await asyncio.to_thread(_drawings.family_tree, branches)
-    alt_text = f"A family tree of {len(relatives)} pictures"
+    alt_text = t("A family tree of {count} pictures", count=len(relatives))
     return embed, discord.File(io.BytesIO(data), SHEET, description=alt_text)
 
 
@@ -70,7 +71,7 @@ def _hidden(generation: Generation, person_id: int) -> str | None:
     """Returns what to say instead of the prompt; None when the person may see the picture."""
     submission = generation.submission
     if generation.deleted_at is not None:
-        return DELETED
+        return t(DELETED)
     if submission.destination.private and submission.owner_id != person_id:
-        return PRIVATE
+        return t(PRIVATE)
     return None

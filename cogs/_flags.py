@@ -33,6 +33,7 @@ FLAGS = {
     "aspect": _Flag("aspect", "16:9"),
     "no": _Flag("negative", "text, people", takes_all=True),
     "seed": _Flag("seed", "123"),
+    "iw": _Flag("image_weight", "1.5"),
     "repeat": _Flag("count", "4"),
     "style": _Flag("style", "neon:0.7"),
     "model": _Flag("model", "name"),
@@ -71,7 +72,9 @@ def read(options: Options, *, private: bool | None = None) -> tuple[Options, boo
         value, rest = _split(flag, options.prompt[start.end() : end].strip())
         if value == "":
             raise InvalidRequestError(
-                f"The flag --{name} needs a value, like --{name} {flag.example}."
+                "The flag --{name} needs a value, like --{name} {example}.",
+                name=name,
+                example=flag.example,
             )
         found[flag.field] = value
         words.append(rest)
@@ -98,9 +101,18 @@ def _split(flag: _Flag, text: str) -> tuple[object, str]:
 
 def _unknown(name: str) -> InvalidRequestError:
     nearest = _options.closest(name, FLAGS)
-    hint = f" Did you mean --{nearest}?" if nearest else ""
     known = ", ".join(f"--{flag}" for flag in FLAGS)
+    shown = _text.plain(name, 40)
+    if nearest:
+        return InvalidRequestError(
+            "There is no flag --{name}. Did you mean --{nearest}? Known are {known}; everything "
+            "else has an option of /imagine.",
+            name=shown,
+            nearest=nearest,
+            known=known,
+        )
     return InvalidRequestError(
-        f"There is no flag --{_text.plain(name, 40)}.{hint} Known are {known}; everything else has "
-        "an option of /imagine."
+        "There is no flag --{name}. Known are {known}; everything else has an option of /imagine.",
+        name=shown,
+        known=known,
     )

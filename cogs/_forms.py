@@ -11,10 +11,16 @@ from typing import Any
 
 import discord
 
-from cogs import _buttons, _errors
+from cogs import _buttons, _errors, _gate, _text
 from cogs._buttons import Action, Press
+from cogs._desk import desk_of
+from cogs._language import N_, speak_to, t
 
-UNKNOWN_FORM = "I do not know this form any more. Open it again."
+UNKNOWN_FORM = N_("I do not know this form any more. Open it again.")
+LOST_PICTURE = N_(
+    "I was restarted since this form was opened, and do not know its picture any more. Open it again; "
+    "you wrote:"
+)
 
 
 async def send(
@@ -32,12 +38,15 @@ async def submitted(interaction: discord.Interaction[Any], forms: Mapping[str, A
     """Gives a form to its action; every error becomes words. Does nothing for other interactions."""
     if interaction.type is not discord.InteractionType.modal_submit:
         return
+    desk_of(interaction).handlers.note_this()
+    speak_to(interaction)
     try:
         press = _buttons.parse(str(_data(interaction).get("custom_id")))
         action = forms.get(press.action) if press is not None else None
         if press is None or action is None:
-            await _errors.say(interaction, UNKNOWN_FORM)
+            await _errors.say(interaction, t(UNKNOWN_FORM))
         else:
+            _gate.check(interaction)
             await action(interaction, press)
     except Exception as error:  # the top of every form
         await _errors.refuse(interaction, error)
@@ -52,6 +61,12 @@ def values(interaction: discord.Interaction) -> dict[str, Any]:
         field["custom_id"]: field.get("value", field.get("values"))
         for field in _fields(_data(interaction).get("components", []))
     }
+
+
+async def lost_picture(interaction: discord.Interaction, words: str) -> None:
+    """Says that a form's picture is not known any more, and gives back what was typed for it."""
+    text = f"{t(LOST_PICTURE)}\n```\n{_text.code(words)}\n```"
+    await _errors.say(interaction, text)
 
 
 def file(interaction: discord.Interaction, field: str) -> tuple[str, int] | None:

@@ -1,7 +1,9 @@
 """What this bot stores about people, in words; `/privacy notice` and `/help` show it."""
 
-TITLE = "What is stored about you"
-TEXT = (
+from engine.words import N_
+
+TITLE = N_("What is stored about you")
+TEXT = N_(
     "Pictures are made on the machine of this bot's operator, and nothing is sent to anybody else "
     "but Discord.\n"
     "**Stored there:** your Discord id and name; every job with its prompt, options, time, cost and "
@@ -11,7 +13,8 @@ TEXT = (
     "you see them. The operator can see everything that is stored.\n"
     "**Delete** below a picture removes it from Discord and from that machine. `/privacy delete` "
     "removes everything, within a minute. What stays: what you used up in the last 24 hours, as bare "
-    "amounts, and a note that you asked, without content; pictures that other people made from yours "
+    "amounts; your bare id with what moderators or the operator decided about it (a block, limits, extra "
+    "pictures) and in the list of what they did; a note that you asked; pictures that other people made from yours "
     "and copies that they sent to their DMs are theirs. The operator's backups, if there are any, are not reached.\n"
     "`/privacy export` gives you all of it."
 )

@@ -11,11 +11,12 @@ import difflib
 import math
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from cogs import _text
+from cogs._language import N_, Words, name_of_command, name_of_option, t
 from engine.errors import InvalidRequestError
 from engine.types import (
     MAX_GUIDANCE_SCALE,
@@ -31,6 +32,7 @@ from engine.types import (
 ASPECTS = ("1:1", "3:2", "2:3", "4:3", "3:4", "4:5", "5:4", "16:9", "9:16", "21:9")
 NO_NEGATIVE = "none"  # typed as the negative prompt, it leaves out the default one
 _UNWRITTEN = re.compile(r"[\s_-]+")
+MAX_IMAGE_WEIGHT = 2  # keeps all of a picture, 0 nothing
 DEFAULT_STRENGTH = 0.6  # the picture's composition stays, its contents follow the words
 HD = SecondPass(scale=1.5, strength=0.5)
 
@@ -45,7 +47,10 @@ class Quality(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person chose, as it came from Discord: None is "not given", nothing is checked."""
+    """What a person chose, as it came from Discord: None is "not given", nothing is checked.
+
+    `image_weight` is how much a picture to start from counts, 0 to 2: strength the other way round.
+    """
 
     prompt: object
     aspect: object = None
@@ -61,6 +66,7 @@ class Options:
     quality: object = None
     style: object = None
     style_strength: object = None
+    image_weight: object = None
 
 
 def request_from(
@@ -71,46 +77,49 @@ def request_from(
     Raises:
         InvalidRequestError: An option is of the wrong kind or out of its range, in one sentence.
     """
-    quality = _chosen("quality", options.quality, tuple(Quality)) or Quality.STANDARD
+    quality = _chosen(N_("quality"), options.quality, tuple(Quality)) or Quality.STANDARD
     second_pass = HD if quality == Quality.HD else None
     width, height = _size(options, info, second_pass)
-    prompt = _words("prompt", options.prompt) or ""
+    prompt = _words(N_("prompt"), options.prompt) or ""
     if not _text.clean(prompt):  # characters that nobody can see are no words either
         raise InvalidRequestError("The prompt is empty. Say what the picture should show.")
-    negative = _words("negative prompt", options.negative)
+    negative = _words(N_("negative prompt"), options.negative)
     if negative is None:
         negative = default_negative_prompt
         if negative is None:
             negative = info.default_negative_prompt
     elif negative.strip().casefold() == NO_NEGATIVE:
         negative = ""
-    guidance = _number("guidance", options.guidance, 0, MAX_GUIDANCE_SCALE)
-    sampler = _chosen("sampler", options.sampler, info.samplers)
-    seed = _whole("seed", options.seed, 0, MAX_SEED)
+    guidance = _number(N_("guidance"), options.guidance, 0, MAX_GUIDANCE_SCALE)
+    sampler = _chosen(N_("sampler"), options.sampler, info.samplers)
+    seed = _whole(N_("seed"), options.seed, 0, MAX_SEED)
     request = GenerationRequest(
         prompt=prompt,
         negative_prompt=negative,
         width=width,
         height=height,
         seed=new_seed() if seed is None else seed,
-        num_images=_whole("count", options.count, 1, MAX_IMAGES) or 1,
+        num_images=_whole(N_("count"), options.count, 1, MAX_IMAGES) or 1,
         num_inference_steps=_steps(options, info, Quality(quality)),
         guidance_scale=info.default_guidance_scale if guidance is None else guidance,
         sampler=info.default_sampler if sampler is None else Sampler(sampler),
-        model=_chosen("model", options.model, (info.model,)) or info.model,
+        model=_chosen(N_("model"), options.model, (info.model,)) or info.model,
         second_pass=second_pass,
     )
     info.check(request)
     return request
 
 
-def strength_of(value: object, *, has_picture: bool) -> float:
-    """Returns how far a picture is changed.
+def strength_of(value: object, *, has_picture: bool, weight: object = None) -> float:
+    """Returns how far a picture is changed; `weight` (see `Options.image_weight`) when `value` is None.
 
     Raises:
         InvalidRequestError: It is out of its range, or there is no picture.
     """
-    strength = _number("strength", value, 0, 1)
+    strength = _number(N_("strength"), value, 0, 1)
+    counts = _number(N_("image weight"), weight, 0, MAX_IMAGE_WEIGHT)
+    if strength is None and counts is not None:
+        strength = 1 - counts / MAX_IMAGE_WEIGHT
     if strength is not None and not has_picture:
         raise InvalidRequestError(
             "Strength says how far a picture is changed. Attach one with the option image."
@@ -163,22 +172,28 @@ def command_line(request: GenerationRequest, style: str = "") -> str:
     `style` is what stands for the request's LoRAs.
     """
     negative = _text.clean(request.negative_prompt) or NO_NEGATIVE
-    parts = [
-        f"/imagine prompt:{_text.clean(request.prompt)}",
-        f"negative:{negative}",
-        f"model:{request.model}",
-        f"width:{request.width}",
-        f"height:{request.height}",
-        f"count:{request.num_images}",
-        f"seed:{request.seed}",
-        f"steps:{request.num_inference_steps}",
-        f"guidance:{_decimal(request.guidance_scale)}",
-        f"sampler:{request.sampler}",
-    ]
+    options = {
+        "prompt": _text.clean(request.prompt),
+        "negative": negative,
+        "model": request.model,
+        "width": request.width,
+        "height": request.height,
+        "count": request.num_images,
+        "seed": request.seed,
+        "steps": request.num_inference_steps,
+        "guidance": _decimal(request.guidance_scale),
+        "sampler": request.sampler,
+    }
     if request.second_pass is not None:
-        parts.append(f"quality:{Quality.HD}")
-    parts.append(f"style:{style or 'none'}")  # or a default would count
-    return " ".join(parts)
+        options["quality"] = Quality.HD
+    options["style"] = style or "none"  # or a default would count
+    return typed("imagine", options)
+
+
+def typed(command: str, options: Mapping[str, object]) -> str:
+    """Returns a command as one types it; names are those that the reader's Discord shows."""
+    parts = [f"{name_of_option(name)}:{value}" for name, value in options.items()]
+    return " ".join([name_of_command(command), *parts])
 
 
 def _decimal(value: float) -> str:
@@ -223,13 +238,12 @@ def closest(value: str, known: Iterable[str]) -> str | None:
 
 
 def _size(options: Options, info: EngineInfo, second_pass: SecondPass | None) -> tuple[int, int]:
-    aspect = _chosen("aspect", options.aspect, ASPECTS)
+    aspect = _chosen(N_("aspect"), options.aspect, ASPECTS)
     scale = second_pass.scale if second_pass is not None else 1.0
     step = info.size_multiple
     biggest = int(info.max_side / scale) // step * step
-    reason = f", since quality:{Quality.HD} makes it {scale:g} times as large" if scale > 1 else ""
-    width = _whole("width", options.width, step, biggest, step, reason)
-    height = _whole("height", options.height, step, biggest, step, reason)
+    width = _whole(N_("width"), options.width, step, biggest, step, scale)
+    height = _whole(N_("height"), options.height, step, biggest, step, scale)
     if width is not None and height is not None:
         return width, height
     if aspect is None:
@@ -237,16 +251,18 @@ def _size(options: Options, info: EngineInfo, second_pass: SecondPass | None) ->
         return width or native, height or native
     across, down = (int(side) for side in aspect.split(":"))
     if width is not None:
-        return width, _other_side(("width", width, "height"), aspect, down / across, step, biggest)
+        return width, _other_side(
+            (N_("width"), width, N_("height")), aspect, down / across, step, biggest
+        )
     if height is not None:
         return _other_side(
-            ("height", height, "width"), aspect, across / down, step, biggest
+            (N_("height"), height, N_("width")), aspect, across / down, step, biggest
         ), height
     return size_of(aspect, info, scale)
 
 
 def _other_side(
-    given: tuple[str, int, str], aspect: str, ratio: float, step: int, biggest: int
+    given: tuple[Words, int, Words], aspect: str, ratio: float, step: int, biggest: int
 ) -> int:
     """Returns the side that the aspect gives; `given` is a name, its value and the other name."""
     name, value, other = given
@@ -254,14 +270,21 @@ def _other_side(
     if wanted > biggest:
         most = int(biggest / ratio) // step * step
         raise InvalidRequestError(
-            f"A {name} of {value} in {aspect} needs a {other} of {wanted}, and the limit is "
-            f"{biggest}. Give a {name} of at most {most}, or another aspect."
+            "A {name} of {value} in {aspect} needs a {other} of {wanted}, and the limit is "
+            "{biggest}. Give a {name} of at most {most}, or another aspect.",
+            name=name,
+            value=value,
+            aspect=aspect,
+            other=other,
+            wanted=wanted,
+            biggest=biggest,
+            most=most,
         )
     return wanted
 
 
 def _steps(options: Options, info: EngineInfo, quality: Quality) -> int:
-    steps = _whole("steps", options.steps, 1, MAX_STEPS)
+    steps = _whole(N_("steps"), options.steps, 1, MAX_STEPS)
     if steps is not None:
         return steps
     factor = {Quality.DRAFT: 0.5, Quality.STANDARD: 1.0, Quality.HD: 1.5}[quality]
@@ -269,7 +292,7 @@ def _steps(options: Options, info: EngineInfo, quality: Quality) -> int:
 
 
 def _whole(
-    name: str, value: object, low: int, high: int, multiple: int = 1, reason: str = ""
+    name: Words, value: object, low: int, high: int, multiple: int = 1, scale: float = 1.0
 ) -> int | None:
     if value is None:
         return None
@@ -281,15 +304,26 @@ def _whole(
     elif isinstance(value, str) and len(value) <= 30 and value.strip().isascii():
         number = int(value) if value.strip().lstrip("+-").isdigit() else None
     if number is None or not low <= number <= high or number % multiple:
-        steps = f" in steps of {multiple}" if multiple > 1 else ""
+        numbers = t("{low} to {high}", low=low, high=high)
+        if multiple > 1:
+            numbers = t("{numbers} in steps of {multiple}", numbers=numbers, multiple=multiple)
+        if scale > 1:
+            numbers = t(
+                "{numbers}, since quality:{quality} makes it {scale:g} times as large",
+                numbers=numbers,
+                quality=Quality.HD.value,
+                scale=scale,
+            )
         raise InvalidRequestError(
-            f"The {name} cannot be {_quoted(value)}. Give a whole number from {low} to "
-            f"{high}{steps}{reason}."
+            "The {name} cannot be {value}. Give a whole number from {numbers}.",
+            name=name,
+            value=_quoted(value),
+            numbers=numbers,
         )
     return number
 
 
-def _number(name: str, value: object, low: float, high: float) -> float | None:
+def _number(name: Words, value: object, low: float, high: float) -> float | None:
     if value is None:
         return None
     number = math.nan
@@ -300,12 +334,16 @@ def _number(name: str, value: object, low: float, high: float) -> float | None:
             number = math.nan
     if not low <= number <= high:  # also refuses NaN
         raise InvalidRequestError(
-            f"The {name} cannot be {_quoted(value)}. Give a number from {low:g} to {high:g}."
+            "The {name} cannot be {value}. Give a number from {low:g} to {high:g}.",
+            name=name,
+            value=_quoted(value),
+            low=low,
+            high=high,
         )
     return number
 
 
-def _chosen(name: str, value: object, known: Iterable[str]) -> str | None:
+def _chosen(name: Words, value: object, known: Iterable[str]) -> str | None:
     names = [str(choice) for choice in known]
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -315,21 +353,34 @@ def _chosen(name: str, value: object, known: Iterable[str]) -> str | None:
             return choice
     if len(names) == 1:
         raise InvalidRequestError(
-            f"There is no {name} {_quoted(value)}. The only one here is {names[0]}."
+            "There is no {name} {value}. The only one here is {only}.",
+            name=name,
+            value=_quoted(value),
+            only=names[0],
         )
-    nearest = closest(wanted, names)
-    hint = f" Did you mean {nearest}?" if nearest else ""
+    known = ", ".join(names)
+    if nearest := closest(wanted, names):
+        raise InvalidRequestError(
+            "There is no {name} {value}. Did you mean {nearest}? Choose one of: {known}.",
+            name=name,
+            value=_quoted(value),
+            nearest=nearest,
+            known=known,
+        )
     raise InvalidRequestError(
-        f"There is no {name} {_quoted(value)}.{hint} Choose one of: {', '.join(names)}."
+        "There is no {name} {value}. Choose one of: {known}.",
+        name=name,
+        value=_quoted(value),
+        known=known,
     )
 
 
-def _words(name: str, value: object) -> str | None:
+def _words(name: Words, value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
         return value.encode("utf-8", "ignore").decode("utf-8")  # half characters cannot be stored
-    raise InvalidRequestError(f"The {name} must be text. Type it again.")
+    raise InvalidRequestError("The {name} must be text. Type it again.", name=name)
 
 
 def _quoted(value: object) -> str:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import aiohttp
 import discord
 
-from cogs import _answer, _buttons, _errors, _status
+from cogs import _answer, _buttons, _errors, _language, _status, _whereabouts
 from cogs._board import Board
+from cogs._language import N_, t
 from engine.errors import InvalidRequestError, NotAllowedError, TooManyWaitingError
 from engine.queue import JobQueue
 from engine.types import Destination, GenerationRequest, Job, Submission
@@ -25,13 +26,15 @@ log = logging.getLogger(__name__)
 
 IMAGINE = "imagine"
 
-NO_CHANNEL = "I cannot post pictures in this kind of channel. Use me in a text channel or by DM."
-MISSING_PERMISSIONS = (
+NO_CHANNEL = N_(
+    "I cannot post pictures in this kind of channel. Use me in a text channel or by DM."
+)
+MISSING_PERMISSIONS = N_(
     "I cannot post pictures here: I lack {names}. Ask a moderator to allow it, use another channel, "
     "or ask for the picture with private:True."
 )
-OUTDATED = "Use /imagine instead; **Info** shows the prompt and the options."
-ALREADY_DONE = "This was done before. See it with /history list."
+OUTDATED = N_("Use /imagine instead; **Info** shows the prompt and the options.")
+ALREADY_DONE = N_("This was done before. See it with /history list.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Order:
 
     Attributes:
         files: Pictures that the request refers to and that are not stored yet, by sha256.
+        pins_model: The person asked for the request's very model, see `Submission`.
     """
 
     request: GenerationRequest
@@ -48,6 +52,7 @@ class Order:
     private: bool = False
     spoiler: bool = False
     files: Mapping[str, bytes] = field(default_factory=dict)
+    pins_model: bool = False
 
 
 class Orders:
@@ -117,21 +122,23 @@ class Orders:
             return await submit(self._queue, self._jobs, self._pictures, submission, placed.files)
         except InvalidRequestError as error:
             if placed.action != IMAGINE:  # made for another model, or under other limits
-                error.add_note(OUTDATED)
+                error.add_note(t(OUTDATED))
             raise
         except TooManyWaitingError as error:
             mine = self._queue.waiting(interaction.user.id)
             if mine and mine[0].eta_s is not None:
-                error.add_note(f"The next one {_status.start_of(mine[0].eta_s)}.")
+                error.add_note(t("The next one {starts}.", starts=_status.start_of(mine[0].eta_s)))
             raise
 
     async def _acknowledge(self, interaction: discord.Interaction, job: Job) -> None:
         if job.state.is_final:  # an old event that came once more
-            await _errors.say(interaction, ALREADY_DONE)
+            await _errors.say(interaction, t(ALREADY_DONE))
             return
-        face = _status.queued(job, self._queue.place(job.id), self._queue.engine_state)
-        view = _buttons.status_view(job.id, _status.CANCEL)
         private = job.submission.destination.private
+        with _language.speaking(job.submission.destination.locale):
+            queue = self._queue
+            face = _status.queued(job, queue.place(job.id), queue.engine_state, flow=queue.flow)
+            view = _buttons.status_view(job.id, t(_status.CANCEL))
         try:
             message_id = await _answer.answer_once(
                 interaction, face.content, ephemeral=private, view=view
@@ -144,10 +151,7 @@ class Orders:
             return
         self._board.add(job, message_id, interaction, face)
         if message_id is not None and not private:
-            try:
-                await self._jobs.set_status_message(job.id, message_id)
-            except Exception:  # the job is accepted; only a restart would miss its line
-                log.exception("The status line of job %s is not noted", job.id)
+            await self._board.note(job.id, message_id)
 
 
 async def submit(
@@ -183,8 +187,10 @@ def origin_of(interaction: discord.Interaction) -> str:
     return str(getattr(interaction, "origin", f"interaction:{interaction.id}"))
 
 
-def submission_of(interaction: discord.Interaction, order: Order, origin: str) -> Submission:
-    """Returns the order with who asked, and where."""
+def submission_of(
+    interaction: discord.Interaction, order: Order, origin: str, *, batch_pictures: int = 0
+) -> Submission:
+    """Returns the order with who asked, and where; for `batch_pictures` see `Submission`."""
     return Submission(
         origin=origin,
         owner_id=interaction.user.id,
@@ -194,11 +200,16 @@ def submission_of(interaction: discord.Interaction, order: Order, origin: str) -
             guild_id=interaction.guild_id,
             private=order.private,
             spoiler=order.spoiler,
-            locale=str(interaction.locale),
+            locale=_language.of_person(interaction)
+            if order.private
+            else _language.of_place(interaction),
         ),
         request=order.request,
         action=order.action,
         parent_id=order.parent_id,
+        role_ids=_whereabouts.roles_of(interaction),
+        batch_pictures=batch_pictures,
+        pins_model=order.pins_model,
     )
 
 
@@ -206,17 +217,17 @@ def check_permissions(interaction: discord.Interaction, *, private: bool) -> Non
     """Raises NotAllowedError when the result could not be posted where it was asked for."""
     if interaction.channel_id is None:
         raise NotAllowedError(NO_CHANNEL)
-    if private or interaction.guild_id is None:
-        return
+    if private or interaction.guild_id is None or _whereabouts.is_outside(interaction):
+        return  # outside, the answer itself becomes the result
     mine = interaction.app_permissions
     needed = {
-        "View Channel": mine.view_channel,
-        "Attach Files": mine.attach_files,
+        N_("View Channel"): mine.view_channel,
+        N_("Attach Files"): mine.attach_files,
     }
     if isinstance(interaction.channel, discord.Thread):
-        needed["Send Messages in Threads"] = mine.send_messages_in_threads
+        needed[N_("Send Messages in Threads")] = mine.send_messages_in_threads
     else:
-        needed["Send Messages"] = mine.send_messages
+        needed[N_("Send Messages")] = mine.send_messages
     missing = [name for name, allowed in needed.items() if not allowed]
     if missing and not mine.administrator:
-        raise NotAllowedError(MISSING_PERMISSIONS.format(names=" and ".join(missing)))
+        raise NotAllowedError(MISSING_PERMISSIONS, names=t(" and ").join(map(t, missing)))

@@ -12,9 +12,10 @@ from discord.app_commands import Choice
 
 from cogs import _status, _text
 from cogs._desk import Desk
-from engine.types import EngineDied, EngineLoading, Generation, Job, Progress, Queued
+from cogs._language import N_, t, tn
+from engine.types import EngineDied, EngineLoading, Flow, Generation, Job, Progress, Queued
 
-NO_JOBS = "You have no jobs waiting."
+NO_JOBS = N_("You have no jobs waiting.")
 
 _MAX_JOBS = 20  # of 200 characters each; a card holds 4096
 _TITLE_LIMIT = 120
@@ -35,20 +36,32 @@ async def waiting(desk: Desk, owner_id: int) -> Page:
     """Returns a person's waiting and running jobs, and how long the line is."""
     jobs = await desk.parts.jobs.waiting_of(owner_id)
     places = {place.job_id: place for place in desk.parts.queue.waiting()}
-    lines = [_job_line(desk, job, places.get(job.id)) for job in jobs[:_MAX_JOBS]] or [NO_JOBS]
+    lines = [_job_line(desk, job, places.get(job.id)) for job in jobs[:_MAX_JOBS]] or [t(NO_JOBS)]
     if len(jobs) > _MAX_JOBS:
-        lines.append(f"and {len(jobs) - _MAX_JOBS} more")
-    embed = discord.Embed(title="Your jobs", description="\n".join(lines))
-    footer = [_everybody(len(places))]
-    match desk.parts.queue.engine_state:
-        case EngineLoading():
-            footer.append("the engine is loading")
-        case EngineDied(is_hopeless=True):
-            footer.append("the model cannot be loaded, the operator has to put that right")
-        case EngineDied():
-            footer.append("the engine stopped and will be started again")
-    embed.set_footer(text=joined(footer))
+        lines.append(t("and {count} more", count=len(jobs) - _MAX_JOBS))
+    embed = discord.Embed(title=t("Your jobs"), description="\n".join(lines))
+    embed.set_footer(text=joined(state_of_queue(desk, len(places))))
     return Page(embed)
+
+
+def state_of_queue(desk: Desk, count: int) -> list[str]:
+    """Returns how many wait, and what keeps them waiting."""
+    parts = [_everybody(count)]
+    match desk.parts.queue.engine_state:
+        case EngineLoading(model=model) if model:
+            parts.append(t("the model is being changed to {model}", model=_text.plain(model, 60)))
+        case EngineLoading():
+            parts.append(t("the engine is loading"))
+        case EngineDied(is_hopeless=True):
+            parts.append(t("the model cannot be loaded, the operator has to put that right"))
+        case EngineDied():
+            parts.append(t("the engine stopped and will be started again"))
+    match desk.parts.queue.flow:
+        case Flow.PAUSED:
+            parts.append(t("paused by the operator of this bot"))
+        case Flow.DRAINING:
+            parts.append(t("the operator of this bot lets nothing new in"))
+    return parts
 
 
 async def waiting_lines(desk: Desk, owner_id: int) -> list[str]:
@@ -101,21 +114,23 @@ def _choice(prompt: str, id_: str) -> str:
 
 def _everybody(count: int) -> str:
     if count == 0:
-        return "Nobody is waiting"
-    return f"{count} jobs waiting in all" if count > 1 else "1 job waiting in all"
+        return t("Nobody is waiting")
+    return tn("{number} job waiting in all", "{number} jobs waiting in all", count)
 
 
 def _job_line(desk: Desk, job: Job, place: Queued | None) -> str:
     title = _text.shown(job.request.prompt, _TITLE_LIMIT)
-    parts = [f"`{job.id}`"]
+    return f"**{title}**\n{joined([f'`{job.id}`', *progress_of(desk, job, place)])}"
+
+
+def progress_of(desk: Desk, job: Job, place: Queued | None) -> list[str]:
+    """Returns where an unfinished job stands: how far it runs, or its place and when it starts."""
     if place is None:
         line = desk.board.get(job.id)
         if line is not None and isinstance(line.event, Progress):
-            parts.append(f"running, {line.event.step}/{line.event.total} steps")
-        else:
-            parts.append("running")
-    else:
-        parts.append(f"#{place.position} in line")
-        if place.eta_s is not None:
-            parts.append(_status.start_of(place.eta_s))
-    return f"**{title}**\n{joined(parts)}"
+            return [t("running, {steps} steps", steps=f"{line.event.step}/{line.event.total}")]
+        return [t("running")]
+    parts = [t("#{position} in line", position=place.position)]
+    if place.eta_s is not None:
+        parts.append(_status.start_of(place.eta_s))
+    return parts

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import discord
 
-from cogs import _buttons, _errors, _text
+from cogs import _allowance, _buttons, _errors, _text
+from cogs._language import N_, again, t
 from engine.errors import error_from_wire
 from engine.types import Generation, Job
 from storage.ledger import Usage
@@ -19,9 +20,9 @@ from storage.pictures import PictureFiles
 RESULT = "r"
 FAILURE = "f"
 
-REFUNDED = "The cost was given back."
-ELSEWHERE = "\n-# I could not post it in <#{channel_id}>."
-TOO_LARGE = "The picture is too large to post here. See it with /history show."
+REFUNDED = N_("The cost was given back.")
+ELSEWHERE = N_("I could not post it in {channel}.")
+TOO_LARGE = N_("The picture is too large to post here. See it with /history show.")
 
 _STYLE = 120  # characters
 _TITLE = 400  # characters of the prompt; Info and the file have all of it
@@ -63,7 +64,8 @@ class Parcel:
 
     def elsewhere(self) -> Parcel:
         """Returns the message for a DM, which says why it does not come where it was asked for."""
-        note = ELSEWHERE.format(channel_id=self.job.submission.destination.channel_id)
+        channel_id = self.job.submission.destination.channel_id
+        note = "\n-# " + t(ELSEWHERE, channel=f"<#{channel_id}>")
         if _text.length(self.content + note) > _text.MAX_CONTENT:
             return self
         return dataclasses.replace(self, content=self.content + note)
@@ -127,9 +129,14 @@ async def files_of(
     return files
 
 
-def result(job: Job, generation: Generation, usage: Usage | None, style: str = "") -> Parcel:
-    """Returns the message with the finished pictures; `style` is what stands for its LoRAs."""
-    text = _result_text(job, generation, usage, style)
+def result(
+    job: Job, generation: Generation, usage: Usage | None, style: str = "", wish: str = ""
+) -> Parcel:
+    """Returns the message with the finished pictures.
+
+    `style` is what stands for its LoRAs; `wish` the model that the server would rather have had.
+    """
+    text = _result_text(job, generation, usage, style, wish)
     return Parcel(job, RESULT, text, generation.pictures)
 
 
@@ -155,7 +162,7 @@ def failure(job: Job) -> Parcel:
     """Returns the apology for a job that failed."""
     name, message = job.error or ("GenerationError", "")
     reason = _errors.words(error_from_wire(name, message), f"job {job.id}")
-    return apology(job, f"{reason} {REFUNDED}")
+    return apology(job, f"{reason} {t(REFUNDED)}")
 
 
 def apology(job: Job, reason: str) -> Parcel:
@@ -183,22 +190,30 @@ def smaller(png: bytes, limit_bytes: int) -> bytes:
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _result_text(job: Job, generation: Generation, usage: Usage | None, style: str) -> str:
+def _result_text(
+    job: Job, generation: Generation, usage: Usage | None, style: str, wish: str
+) -> str:
     facts = [
         f"<@{job.owner_id}>",
-        *([f"style {_text.shown(style, _STYLE)}"] if style else []),
+        *([t("style {style}", style=_text.shown(style, _STYLE))] if style else []),
         _seeds(generation.seeds),
-        f"{generation.seconds:.1f}\N{NO-BREAK SPACE}s",
+        t("{seconds:.1f}\N{NO-BREAK SPACE}s", seconds=generation.seconds),
     ]
     if usage is not None and usage.daily > 0:
-        facts.append(f"{usage.used_today:.4g} of {usage.daily:.4g} today")
+        facts.append(_allowance.today(usage))
     tail = " — " + " · ".join(facts)
-    notes = "".join(f"\n-# {_text.shown(warning, 200)}" for warning in generation.warnings[:4])
+    warnings = [again(warning) for warning in generation.warnings[:4]]
+    if wish:
+        model = job.request.model
+        warnings.append(t("Drawn by {model}: {wish} is not loaded now.", model=model, wish=wish))
+    notes = "".join(f"\n-# {_text.shown(warning, 200)}" for warning in warnings)
     room = _text.MAX_CONTENT - _text.length(tail + notes) - len("****")
     return f"**{_text.shown(job.request.prompt, min(room, _TITLE))}**{tail}{notes}"
 
 
 def _seeds(seeds: Sequence[int]) -> str:
     if not seeds:
-        return "seed unknown"
-    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]}-{seeds[-1]}"
+        return t("seed unknown")
+    if len(seeds) == 1:
+        return t("seed {seed}", seed=seeds[0])
+    return t("seeds {first}-{last}", first=seeds[0], last=seeds[-1])

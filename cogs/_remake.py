@@ -1,16 +1,21 @@
-"""The buttons that make a new picture from one of a result; the presser owns it and pays for it."""
+"""What makes a new picture from one of a result or from a file; whoever asks owns it and pays for it."""
 
 from __future__ import annotations
 
 import discord
 
-from cogs import _answer, _buttons, _changes
+from cogs import _answer, _buttons, _changes, _options, _orders
 from cogs._buttons import Action, Press
 from cogs._desk import desk_of
+from cogs._language import N_, t
+from cogs._options import Options
 from cogs._orders import Order
+from cogs._sources import Source
 from engine.errors import UnknownJobError
+from storage.arrivals import Arrival
 
-MORE = "Look to one side, or make it larger:"
+FILE_PROMPT = "a sharp, detailed picture"  # of a file that nobody has described
+MORE = N_("Look to one side, or make it larger:")
 
 
 async def change(interaction: discord.Interaction, press: Press) -> None:
@@ -25,6 +30,24 @@ async def change(interaction: discord.Interaction, press: Press) -> None:
     await desk.orders.place(interaction, order, private=private)
 
 
+async def change_file(
+    interaction: discord.Interaction, source: Source, action: str, *, private: bool
+) -> None:
+    """Does one of `_changes.CHANGES` to a file that Discord has.
+
+    Raises:
+        RequestError: It can be said before the file is looked at that it is of no use.
+    """
+    desk = desk_of(interaction)
+    _orders.check_permissions(interaction, private=private)
+    desk.arrivals.check(source.address or "", source.size)
+    request = _options.request_from(Options(prompt=FILE_PROMPT), desk.info())
+    order = Order(request, action=action, private=private)
+    submission = _orders.submission_of(interaction, order, _orders.origin_of(interaction))
+    arrival = Arrival(submission, source.address or "", 0.0, takes_size=False)
+    await desk.arrivals.place(interaction, arrival)
+
+
 async def more(interaction: discord.Interaction, press: Press) -> None:
     """Shows the presser alone what does not fit below the picture."""
     generation = await _answer.in_time(
@@ -34,7 +57,7 @@ async def more(interaction: discord.Interaction, press: Press) -> None:
         raise UnknownJobError(_changes.DELETED)
     rest = "" if _buttons.is_private(interaction, press) else _buttons.PUBLIC
     await _answer.answer(
-        interaction, MORE, ephemeral=True, view=_buttons.more_view(press.job_id, rest)
+        interaction, t(MORE), ephemeral=True, view=_buttons.more_view(press.job_id, rest)
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import discord
 
 from cogs import _defaults, _options, _orders, _styles, _text
 from cogs._desk import Desk
+from cogs._language import N_
 from cogs._options import NO_NEGATIVE, Options, Quality
 from cogs._orders import Order
 from cogs._sources import Source
@@ -22,12 +24,14 @@ REMIX = "remix"
 STRENGTHS = {"subtle": 0.35, "medium": 0.55, "strong": 0.75}
 STRENGTH = STRENGTHS["medium"]
 STRENGTH_NAMES = {
-    "subtle": "Subtle: the picture stays, details change",
-    "medium": "Medium: the composition stays",
-    "strong": "Strong: little of it stays",
+    "subtle": N_("Subtle: the picture stays, details change"),
+    "medium": N_("Medium: the composition stays"),
+    "strong": N_("Strong: little of it stays"),
 }
-NO_PROMPT = "This picture comes without a prompt of mine. Say in the prompt what the new picture should show."
-NOTHING_LEFT = "Nothing would be left of the prompt. Say what the picture should show instead."
+NO_PROMPT = N_(
+    "I do not know the words that this picture was made with. Say what the new one should show."
+)
+NOTHING_LEFT = N_("Nothing would be left of the prompt. Say what the picture should show instead.")
 
 _EDIT = re.compile(r"(?:^|(?<=\s))([+-])(?=[^\s+-])")
 _LOOSE_COMMAS = re.compile(r"\s*,(?:\s*,)*\s*")
@@ -56,19 +60,19 @@ async def place(
     if source.address is not None:
         _orders.check_permissions(interaction, private=private)
         desk.arrivals.check(source.address, source.size)
+    defaults = _defaults.of(desk, interaction)
     request = request_of(
         source,
         options,
         desk.info(),
-        desk.parts.people.preferences(interaction.user.id),
+        defaults,
         default_negative_prompt=desk.parts.settings.default_negative_prompt,
         keep_seed=keep_seed,
     )
     generation = source.generation
     if generation is None:
-        preferences = desk.parts.people.preferences(interaction.user.id)
-        options, _ = _defaults.fill(options, None, preferences, has_picture=True)
-    request = _styles.styled(desk, interaction.user.id, request, options)
+        options, _ = _defaults.fill(options, None, *defaults, has_picture=True)
+    request = _styles.styled(desk, interaction, request, options)
     spoiler = generation is not None and generation.submission.destination.spoiler
     parent_id = generation.id if generation is not None else None
     order = Order(request, action=REMIX, parent_id=parent_id, private=private, spoiler=spoiler)
@@ -92,14 +96,14 @@ def request_of(
     source: Source,
     options: Options,
     info: EngineInfo,
-    preferences: Preferences,
+    defaults: Sequence[Preferences],
     *,
     default_negative_prompt: str | None = None,
     keep_seed: bool = False,
 ) -> GenerationRequest:
     """Returns the request without its picture to start from.
 
-    What `options` leaves out is as the result was made, then as the person has set.
+    What `options` leaves out is as the result was made, then as the defaults say.
 
     Raises:
         InvalidRequestError: There is no prompt, or an option is out of its range.
@@ -114,14 +118,34 @@ def request_of(
             options = dataclasses.replace(options, seed=seed)
     elif not _has_words(options.prompt):
         raise InvalidRequestError(NO_PROMPT)
-    options, _ = _defaults.fill(options, None, preferences, has_picture=True)
+    options, _ = _defaults.fill(options, None, *defaults, has_picture=True)
     request = _options.request_from(options, info, default_negative_prompt=default_negative_prompt)
     if made is not None:
-        request = dataclasses.replace(request, adapters=made.adapters, clip_skip=made.clip_skip)
+        request = dataclasses.replace(
+            request,
+            adapters=made.adapters,
+            clip_skip=made.clip_skip,
+            # Another picture has another pose than the one that this was made with.
+            controls=made.controls if source.address is None else (),
+        )
     return request
 
 
-def strength_of(name: object, amount: object) -> float:
+def own_strength(desk: Desk, person_id: int, weight: object = None) -> float:
+    """Returns how far a person's remixes go without an option that says it: by the flag, as set.
+
+    `weight` is `Options.image_weight`.
+
+    Raises:
+        InvalidRequestError: It is out of its range.
+    """
+    if weight is not None:
+        return _options.strength_of(None, has_picture=True, weight=weight)
+    mine = desk.parts.people.preferences(person_id).remix_strength
+    return STRENGTH if mine is None else STRENGTHS.get(mine, STRENGTH)
+
+
+def strength_of(name: object, amount: object, default: float = STRENGTH) -> float:
     """Returns how far the picture is changed; `amount` wins over the name.
 
     Raises:
@@ -130,12 +154,14 @@ def strength_of(name: object, amount: object) -> float:
     if amount is not None:
         return _options.strength_of(amount, has_picture=True)
     if name is None:
-        return STRENGTH
+        return default
     wanted = str(name).strip().casefold()
     if wanted not in STRENGTHS:
         known = ", ".join(one.capitalize() for one in STRENGTHS)
         shown = _text.plain(str(name), 40)
-        raise InvalidRequestError(f'There is no strength "{shown}". Choose one of: {known}.')
+        raise InvalidRequestError(
+            'There is no strength "{name}". Choose one of: {known}.', name=shown, known=known
+        )
     return STRENGTHS[wanted]
 
 

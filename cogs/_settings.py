@@ -1,145 +1,136 @@
-"""A person's defaults as a card, and the form that changes them."""
+"""A person's defaults as a card, and the two forms that change them: a form holds five fields."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any
 
 import discord
 
-from cogs import _answer, _buttons, _forms, _text
+from cogs import _answer, _buttons, _forms, _language, _setting_fields as _fields
 from cogs._buttons import Action, Press
 from cogs._desk import desk_of
-from cogs._options import ASPECTS, NO_NEGATIVE, Quality
-from engine.errors import InvalidRequestError
-from engine.types import MAX_IMAGES, MAX_PROMPT_LENGTH
-from storage.people import NOTHING_SET, Preferences
+from cogs._language import N_, t
+from storage.people import LANGUAGES, NOTHING_SET, Preferences
 
-TITLE = "Your defaults"
-INTRO = "They count when you leave an option out. An option or a flag in the prompt always wins."
-UNSET = "not set"
-NEGATIVE = "Negative prompt"
-_NEGATIVE_SHOWN = 300
+TITLE = N_("Your defaults")
+INTRO = N_(
+    "They count when you leave an option out. An option or a flag in the prompt always wins; "
+    "what you have not set is as in this channel or server."
+)
+PRIVATE = N_("Who sees the pictures")
+DM_COPIES = N_("Copies by DM")
 
-_NONE = "unset"  # Discord takes no empty value
 _PRIVATE = "private"
 _DM_COPIES = "dm_copies"
-_QUALITIES = {
-    Quality.DRAFT: "half the steps, half the cost",
-    Quality.STANDARD: "the model's own steps",
-    Quality.HD: "more steps, 1.5x the size, about 3x the cost",
-}
-_Field = TypeVar("_Field", bound=discord.ui.Item[Any])
 
 
 def card(preferences: Preferences) -> discord.Embed:
     """Returns what the person set."""
-    embed = discord.Embed(title=TITLE, description=INTRO)
+    embed = discord.Embed(title=t(TITLE), description=t(INTRO))
     for name, value in words(preferences).items():
-        embed.add_field(name=name, value=value, inline=name != NEGATIVE)
+        embed.add_field(name=t(name), value=value, inline=name != _fields.NEGATIVE)
     return embed
 
 
 def words(preferences: Preferences) -> dict[str, str]:
-    """Returns what the person set, or that it is not, by its name for people."""
-    negative = preferences.negative
-    if negative is not None:
-        negative = _text.shown(negative, _NEGATIVE_SHOWN)
+    """Returns what the person set, or that it is not, by its English name."""
+    strength = preferences.remix_strength
     return {
-        NEGATIVE: negative or UNSET,
-        "Shape": preferences.aspect or UNSET,
-        "Pictures at a time": str(preferences.count) if preferences.count else UNSET,
-        "Quality": preferences.quality or UNSET,
-        "Style": _text.shown(preferences.style or UNSET, _NEGATIVE_SHOWN),
-        "Who sees the pictures": "only you" if preferences.private else "everybody in the channel",
-        "Copies by DM": "yes" if preferences.dm_copies else "no",
+        **_fields.words(preferences),
+        _fields.REMIX: _fields.strength_name(strength) if strength else t(_fields.UNSET),
+        _fields.LANGUAGE: LANGUAGES.get(preferences.language or "", t(_fields.AUTO)),
+        PRIVATE: t("only you") if preferences.private else t("everybody in the channel"),
+        DM_COPIES: t("yes") if preferences.dm_copies else t("no"),
     }
 
 
 async def change(interaction: discord.Interaction, _: Press) -> None:
     """Opens the form with what is set now."""
-    now = desk_of(interaction).parts.people.preferences(interaction.user.id)
-    aspect: discord.ui.Select[Any] = discord.ui.Select(
-        custom_id="aspect",
-        options=[
-            discord.SelectOption(label="not set (the model's own size)", value=_NONE),
-            *(discord.SelectOption(label=aspect, value=aspect) for aspect in ASPECTS),
-        ],
-    )
-    count: discord.ui.Select[Any] = discord.ui.Select(
-        custom_id="count",
-        options=[
-            discord.SelectOption(label="not set (1)", value=_NONE),
-            *(discord.SelectOption(label=str(n), value=str(n)) for n in range(1, MAX_IMAGES + 1)),
-        ],
-    )
-    for select, value in ((aspect, now.aspect), (count, now.count)):
-        for option in select.options:
-            option.default = option.value == (_NONE if value is None else str(value))
-    quality: discord.ui.RadioGroup[Any] = discord.ui.RadioGroup(custom_id="quality")
-    quality.add_option(label="not set", value=_NONE, default=now.quality is None)
-    for value, description in _QUALITIES.items():
-        quality.add_option(
-            label=value, value=value, description=description, default=now.quality == value
-        )
+    now = _now(interaction)
     switches: discord.ui.CheckboxGroup[Any] = discord.ui.CheckboxGroup(
         custom_id="switches", required=False, min_values=0, max_values=2
     )
     switches.add_option(
-        label="Private", value=_PRIVATE, description="Only you see them", default=bool(now.private)
+        label=t("Private"),
+        value=_PRIVATE,
+        description=t("Only you see them"),
+        default=bool(now.private),
     )
     switches.add_option(
-        label="Copies by DM",
+        label=t(DM_COPIES),
         value=_DM_COPIES,
-        description="Every finished picture also comes as a direct message",
+        description=t("Every finished picture also comes as a direct message"),
         default=bool(now.dm_copies),
-    )
-    negative: discord.ui.TextInput[Any] = discord.ui.TextInput(
-        custom_id="negative",
-        style=discord.TextStyle.paragraph,
-        default=now.negative,
-        required=False,
-        max_length=MAX_PROMPT_LENGTH,
     )
     await _forms.send(
         interaction,
         Press(_buttons.MINE, _buttons.SETTINGS),
-        TITLE,
-        _label("Shape", aspect),
-        _label("Pictures at a time", count),
-        _label("Quality", quality),
-        _label(
-            NEGATIVE,
-            negative,
-            f'What to keep out of every picture; "{NO_NEGATIVE}" for nothing, empty for the model\'s own',
-        ),
-        _label("More", switches),
+        t(TITLE),
+        _fields.aspect(now),
+        _fields.count(now),
+        _fields.quality(now),
+        _fields.negative(now),
+        _fields.label(t("More"), switches),
+    )
+
+
+async def change_more(interaction: discord.Interaction, _: Press) -> None:
+    """Opens the form for the rest."""
+    now = _now(interaction)
+    await _forms.send(
+        interaction,
+        Press(_buttons.MINE, _buttons.SETTINGS_MORE),
+        t(TITLE),
+        _fields.style(now),
+        _fields.remix_strength(now),
+        _fields.language(now),
     )
 
 
 async def reset(interaction: discord.Interaction, _: Press) -> None:
     """Forgets all defaults; mixes are no defaults."""
-    now = desk_of(interaction).parts.people.preferences(interaction.user.id)
-    await _store(interaction, dataclasses.replace(NOTHING_SET, mixes=now.mixes))
+    await _store(interaction, dataclasses.replace(NOTHING_SET, mixes=_now(interaction).mixes))
 
 
 async def save(interaction: discord.Interaction, _: Press) -> None:
-    """Takes the form."""
+    """Takes the first form."""
     entered = _forms.values(interaction)
     switches = entered.get("switches") or []
-    now = desk_of(interaction).parts.people.preferences(interaction.user.id)
     await _store(
         interaction,
         dataclasses.replace(
-            now,
-            negative=_negative(entered.get("negative")),
-            aspect=_choice("shape", entered.get("aspect"), ASPECTS),
-            count=_count(entered.get("count")),
-            quality=_choice("quality", entered.get("quality"), tuple(Quality)),
+            _now(interaction),
+            negative=_fields.entered_negative(entered),
+            aspect=_fields.entered_aspect(entered),
+            count=_fields.entered_count(entered),
+            quality=_fields.entered_quality(entered),
             private=True if _PRIVATE in switches else None,
             dm_copies=True if _DM_COPIES in switches else None,
         ),
     )
+
+
+async def save_more(interaction: discord.Interaction, _: Press) -> None:
+    """Takes the second form."""
+    entered = _forms.values(interaction)
+    now = _now(interaction)
+    styles = desk_of(interaction).parts.styles.here(interaction.guild_id)
+    changed = dataclasses.replace(
+        now,
+        style=now.style
+        if entered.get("style") == now.style
+        else _fields.entered_style(entered, styles, now.mixes or {}),
+        remix_strength=_fields.entered_remix_strength(entered),
+        language=_fields.entered_language(entered),
+    )
+    if changed.language != now.language:  # the card is in the new one
+        _language.speak(changed.language or interaction.locale)
+    await _store(interaction, changed)
+
+
+def _now(interaction: discord.Interaction) -> Preferences:
+    return desk_of(interaction).parts.people.preferences(interaction.user.id)
 
 
 async def _store(interaction: discord.Interaction, preferences: Preferences) -> None:
@@ -150,47 +141,22 @@ async def _store(interaction: discord.Interaction, preferences: Preferences) -> 
         people.set_preferences(user.id, user.display_name, preferences),
         ephemeral=True,
     )
-    embed = card(preferences)
+    await show(interaction, card(preferences), _buttons.settings_view())
+
+
+async def show(
+    interaction: discord.Interaction, embed: discord.Embed, view: discord.ui.View
+) -> None:
+    """Shows a card anew in the message with its button, or as the answer."""
     if interaction.message is not None and not interaction.response.is_done():
-        await interaction.response.edit_message(
-            embed=embed, view=_buttons.settings_view(), attachments=[]
-        )
+        await interaction.response.edit_message(embed=embed, view=view, attachments=[])
     else:
-        await _answer.answer(
-            interaction, ephemeral=True, embed=embed, view=_buttons.settings_view()
-        )
+        await _answer.answer(interaction, ephemeral=True, embed=embed, view=view)
 
 
-def _negative(entered: object) -> str | None:
-    text = str(entered or "").strip()
-    if len(text) > MAX_PROMPT_LENGTH:
-        raise InvalidRequestError(
-            f"The negative prompt has {len(text):,} characters, the limit is {MAX_PROMPT_LENGTH:,}. "
-            "Shorten it."
-        )
-    return text or None
-
-
-def _choice(name: str, entered: object, known: tuple[str, ...]) -> str | None:
-    picked = entered[0] if isinstance(entered, list) and entered else entered
-    if picked in (None, [], _NONE):
-        return None
-    if picked not in known:
-        raise InvalidRequestError(
-            f"There is no {name} {_text.plain(str(picked), 40)!r}. Choose one of: {', '.join(known)}."
-        )
-    return str(picked)
-
-
-def _count(entered: object) -> int | None:
-    numbers = tuple(str(number) for number in range(1, MAX_IMAGES + 1))
-    picked = _choice("number of pictures", entered, numbers)
-    return None if picked is None else int(picked)
-
-
-def _label(text: str, field: _Field, description: str | None = None) -> discord.ui.Label[Any]:
-    return discord.ui.Label(text=text, component=field, description=description)
-
-
-ACTIONS: dict[str, Action] = {_buttons.SETTINGS: change, _buttons.RESET: reset}
-FORMS: dict[str, Action] = {_buttons.SETTINGS: save}
+ACTIONS: dict[str, Action] = {
+    _buttons.SETTINGS: change,
+    _buttons.SETTINGS_MORE: change_more,
+    _buttons.RESET: reset,
+}
+FORMS: dict[str, Action] = {_buttons.SETTINGS: save, _buttons.SETTINGS_MORE: save_more}

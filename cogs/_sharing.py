@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import discord
 
-from cogs import _answer, _buttons, _errors, _orders, _parcel, _text
+from cogs import _answer, _buttons, _errors, _orders, _parcel, _text, _whereabouts
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, Parts, desk_of
+from cogs._language import N_, of_place, speaking, t
 from engine.errors import NotAllowedError, UnknownJobError
 from engine.types import Generation
 
-STARRED = "Starred. Your stars: /history list starred:True"
-UNSTARRED = "The star is gone."
-SENT = "Sent to you by DM."
-DM_CLOSED = (
+STARRED = N_("Starred. Your stars: /history list starred:True")
+UNSTARRED = N_("The star is gone.")
+SENT = N_("Sent to you by DM.")
+DM_CLOSED = N_(
     "I cannot send you a DM. Allow direct messages from members of this server in its privacy "
     "settings, then try again."
 )
-PUBLISHED = "Published: {link}"
-ALREADY_PUBLIC = "This picture is public already: {link}"
-NOT_YOURS = "Only the person who asked for this picture can publish it."
-NOWHERE = "It was asked for in a DM, so there is no channel to publish it in."
-CLOSED = (
+PUBLISHED = N_("Published: {link}")
+ALREADY_PUBLIC = N_("This picture is public already: {link}")
+NOT_YOURS = N_("Only the person who asked for this picture can publish it.")
+NOWHERE = N_("It was asked for in a DM, so there is no channel to publish it in.")
+CLOSED = N_(
     "I cannot post in that channel any more. Use /history show in another one, and publish there."
 )
-DELETED = "This picture was deleted."
+DELETED = N_("This picture was deleted.")
 
 _DM_LIMIT = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
 
@@ -41,7 +42,7 @@ async def star(interaction: discord.Interaction, press: Press) -> None:
         return is_new
 
     is_starred = await _answer.in_time(interaction, work(), ephemeral=True)
-    await _answer.answer(interaction, STARRED if is_starred else UNSTARRED, ephemeral=True)
+    await _answer.answer(interaction, t(STARRED if is_starred else UNSTARRED), ephemeral=True)
 
 
 async def to_dm(interaction: discord.Interaction, press: Press) -> None:
@@ -59,7 +60,7 @@ async def to_dm(interaction: discord.Interaction, press: Press) -> None:
         )
 
     is_sent = await _answer.in_time(interaction, work(), ephemeral=True)
-    await _answer.answer(interaction, SENT if is_sent else DM_CLOSED, ephemeral=True)
+    await _answer.answer(interaction, t(SENT if is_sent else DM_CLOSED), ephemeral=True)
 
 
 async def send_copy(
@@ -103,13 +104,18 @@ async def publish(interaction: discord.Interaction, press: Press) -> None:
         if guild_id is None:
             raise NotAllowedError(NOWHERE)
         if destination.private:
-            await _post(interaction, desk, generation, channel_id, guild_id)
+            prompt = generation.request.prompt
+            desk.parts.moderation.check_prompt(guild_id, prompt)  # made elsewhere, or long ago
+            restricted = _whereabouts.is_age_restricted(interaction.client, destination.channel_id)
+            _whereabouts.check_age(interaction, is_restricted=restricted)
+            with speaking(of_place(interaction)):
+                await _post(interaction, desk, generation, channel_id, guild_id)
         return generation, channel_id, guild_id
 
     before, _, _ = await _answer.in_time(interaction, work(), ephemeral=True)
     was_public = not before.submission.destination.private
     link = _parcel.link(await desk.parts.history.get(press.job_id))
-    text = (ALREADY_PUBLIC if was_public else PUBLISHED).format(link=link or "in a DM")
+    text = t(ALREADY_PUBLIC if was_public else PUBLISHED, link=link or t("in a DM"))
     await _answer.answer(interaction, text, ephemeral=True)
 
 

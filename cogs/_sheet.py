@@ -10,25 +10,26 @@ from dataclasses import dataclass
 
 import discord
 
-from cogs import _buttons, _drawings, _parcel, _style_book, _styles, _text
+from cogs import _buttons, _counts, _drawings, _parcel, _style_book, _styles, _text
 from cogs._buttons import Press
 from cogs._desk import Parts
+from cogs._language import N_, t
 from cogs._parcel import Parcel
 from engine import sheets
 from engine.errors import InvalidRequestError, UnknownJobError
-from engine.styles import Styles
+from engine.style_shelf import Shelf
 from engine.types import AdapterWeight, GenerationRequest, Job, JobState
 from storage.pictures import PictureFiles
 
-NO_STYLE = "no style"
-TOO_MANY = "That is {count} pictures, and a sheet takes {limit}. Name fewer styles or weights."
-ONE_CELL = "A sheet compares at least two pictures. Name more styles, or several weights."
+NO_STYLE = N_("no style")
+TOO_MANY = N_("That is {count} pictures, and a sheet takes {limit}. Name fewer styles or weights.")
+ONE_CELL = N_("A sheet compares at least two pictures. Name more styles, or several weights.")
 _CELL_SIDE = 384
 _TITLE = 400
 
 
 def cells(
-    styles: Styles, pieces: Sequence[str], weights: Sequence[float], mixes: _styles.Mixes
+    styles: Shelf, pieces: Sequence[str], weights: Sequence[float], mixes: _styles.Mixes
 ) -> list[tuple[AdapterWeight, ...]]:
     """Returns the styles of each cell: every piece with every weight, row by row.
 
@@ -42,7 +43,7 @@ def cells(
         for strength in (strengths if piece.casefold() != _styles.NONE else (None,))
     ]
     if len(found) > sheets.MAX_CELLS:
-        raise InvalidRequestError(TOO_MANY.format(count=len(found), limit=sheets.MAX_CELLS))
+        raise InvalidRequestError(TOO_MANY, count=len(found), limit=sheets.MAX_CELLS)
     if len(found) < 2:
         raise InvalidRequestError(ONE_CELL)
     return found
@@ -63,7 +64,7 @@ def weights_of(text: str | None) -> list[float]:
         except ValueError as error:
             shown = _text.plain(part, 40)
             raise InvalidRequestError(
-                f'"{shown}" is no weight. Write them like 0.3, 0.6, 1.'
+                '"{text}" is no weight. Write them like 0.3, 0.6, 1.', text=shown
             ) from error
     return list(dict.fromkeys(found))
 
@@ -93,7 +94,7 @@ class SheetParcel(Parcel):
         for label, adapter in self.uses:
             rest = f"{adapter.sha256[: _style_book.SHA]}:{adapter.weight:g}"
             press = Press(self.job.id, _style_book.USE, 0, rest)
-            view.add_item(_buttons.button(press, _text.plain(f"Use {label}", 60)))
+            view.add_item(_buttons.button(press, _text.plain(t("Use {style}", style=label), 60)))
         view.add_item(_buttons.button(Press(self.job.id, _buttons.INFO)))
         return view
 
@@ -110,8 +111,8 @@ async def parcel(parts: Parts, jobs: Sequence[Job], lead: Job) -> Parcel:
     """Returns the message for the jobs of a sheet, all of them final; `lead` stands for them."""
     pictures = [await _picture(parts, job) for job in jobs]
     if not any(pictures):
-        return _parcel.failure(lead) if lead.error else _parcel.apology(lead, _parcel.REFUNDED)
-    labels = [_styles.written(parts.styles, job.request.adapters) or NO_STYLE for job in jobs]
+        return _parcel.failure(lead) if lead.error else _parcel.apology(lead, t(_parcel.REFUNDED))
+    labels = [_styles.written(parts.styles, job.request.adapters) or t(NO_STYLE) for job in jobs]
     columns = 2 if len(jobs) in (2, 4) else 3
     sheet = await asyncio.to_thread(
         _drawings.contact_sheet, pictures, columns, labels, side=_CELL_SIDE
@@ -119,10 +120,12 @@ async def parcel(parts: Parts, jobs: Sequence[Job], lead: Job) -> Parcel:
     title = _text.shown(lead.request.prompt, _TITLE)
     missing = sum(1 for one in pictures if one is None)
     note = (
-        f"\n-# {_text.count(missing, 'picture')} could not be made, and cost nothing."
+        "\n-# "
+        + t("{pictures} could not be made, and cost nothing.", pictures=_counts.pictures(missing))
         if missing
         else ""
     )
+    seed = t("the same seed {seed} in each", seed=lead.request.seed)
     uses = [
         (label, job.request.adapters[0])
         for label, job in zip(labels, jobs, strict=True)
@@ -131,10 +134,11 @@ async def parcel(parts: Parts, jobs: Sequence[Job], lead: Job) -> Parcel:
     return SheetParcel(
         lead,
         _parcel.RESULT,
-        f"**{title}** — <@{lead.owner_id}> · the same seed {lead.request.seed} in each{note}",
+        f"**{title}** — <@{lead.owner_id}> · {seed}{note}",
         sheet=sheet,
         alt_text=_text.plain(
-            f"{lead.request.prompt}, drawn in: {'; '.join(labels)}", _text.MAX_ALT_TEXT
+            t("{prompt}, drawn in: {styles}", prompt=lead.request.prompt, styles="; ".join(labels)),
+            _text.MAX_ALT_TEXT,
         ),
         uses=tuple(uses),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,21 +11,22 @@ import aiohttp
 import discord
 from discord.app_commands import Choice
 
-from cogs import _album, _buttons, _text
+from cogs import _album, _buttons, _text, _whereabouts
 from cogs._desk import Desk
+from cogs._language import N_, t
 from engine.errors import InvalidRequestError, NotAllowedError, UnknownJobError
 from engine.types import Generation
 
-DELETED = "This picture was deleted."
-NOT_READABLE = (
+DELETED = N_("This picture was deleted.")
+NOT_READABLE = N_(
     "I cannot look at the message of that link for you: it is gone, or it is in a place that you or "
     "I cannot read. Attach the picture instead."
 )
-NO_PICTURE = (
+NO_PICTURE = N_(
     "I see no picture in that message. Discord shows me other people's pictures only from the menu: "
     "open the message's menu and choose Apps, Remix this, or attach the picture."
 )
-NOT_FINISHED = "Its picture is not finished yet. Wait until it is there."
+NOT_FINISHED = N_("Its picture is not finished yet. Wait until it is there.")
 
 _LINK = re.compile(
     r"<?https?://(?:\w+\.)?discord(?:app)?\.com/channels/(@me|\d{1,20})/(\d{1,20})/(\d{1,20})/?>?"
@@ -44,12 +46,14 @@ class Source:
         index: 0-based place in that result.
         address: Where Discord has the picture; None when it is the result's own.
         size: Bytes of the file at `address`, when Discord said so.
+        is_age_restricted: That file is in a channel for adults.
     """
 
     generation: Generation | None = None
     index: int = 0
     address: str | None = None
     size: int | None = None
+    is_age_restricted: bool = False
 
     @property
     def sha256(self) -> str:
@@ -64,9 +68,15 @@ class Source:
             raise UnknownJobError(DELETED)
         count = len(generation.pictures)
         if not 0 <= self.index < count:
-            held = "one picture" if count == 1 else f"{count} pictures"
+            if count == 1:
+                raise InvalidRequestError(
+                    "This result has one picture, so there is no number {number}.",
+                    number=self.index + 1,
+                )
             raise InvalidRequestError(
-                f"This result has {held}, so there is no number {self.index + 1}."
+                "This result has {count} pictures, so there is no number {number}.",
+                count=count,
+                number=self.index + 1,
             )
         return generation.pictures[self.index]
 
@@ -85,7 +95,7 @@ def picture_in(attachments: Iterable[discord.Attachment]) -> discord.Attachment 
 async def choices(desk: Desk, person_id: int, typed: str) -> list[Choice[str]]:
     """Returns the person's pictures to pick from, each of a result with several."""
     if _LINK.fullmatch(typed.strip()):
-        return [Choice(name="The picture of that message", value=typed.strip()[:100])]
+        return [Choice(name=t("The picture of that message"), value=typed.strip()[:100])]
     found = await _album.matches(desk, person_id, typed)
     several = [
         Choice(name=_label(one, index), value=f"{one.id}:{index + 1}" if index else one.id)
@@ -159,12 +169,15 @@ async def _linked(
     except (discord.NotFound, discord.Forbidden) as error:
         raise NotAllowedError(NOT_READABLE) from error
     except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-        raise NotAllowedError(f"{NOT_READABLE} Or Discord has trouble just now.") from error
+        trouble = NotAllowedError(NOT_READABLE)
+        trouble.add_note(t("Or Discord has trouble just now."))
+        raise trouble from error
     own = interaction.client.user
     source = await of_message(desk, message, own.id if own is not None else None)
     if source is None:
         raise InvalidRequestError(NO_PICTURE)
-    return source
+    restricted = _whereabouts.is_age_restricted(interaction.client, channel_id)
+    return dataclasses.replace(source, is_age_restricted=restricted)
 
 
 async def _channel(
@@ -225,5 +238,7 @@ def _looks_like_one(file: discord.Attachment) -> bool:
 
 def _label(generation: Generation, index: int) -> str:
     count = len(generation.pictures)
-    tail = f" ({index + 1} of {count}, {generation.id})" if count > 1 else f" ({generation.id})"
+    tail = f" ({generation.id})"
+    if count > 1:
+        tail = t(" ({number} of {count}, {id})", number=index + 1, count=count, id=generation.id)
     return _text.plain(generation.request.prompt, 100 - len(tail)) + tail

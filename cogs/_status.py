@@ -7,10 +7,12 @@ import time
 from dataclasses import dataclass
 
 from cogs import _text
+from cogs._language import N_, again, t
 from engine.types import (
     EngineDied,
     EngineLoading,
     EngineReady,
+    Flow,
     Job,
     Progress,
     Queued,
@@ -18,9 +20,10 @@ from engine.types import (
 
 CANCELLED = "GenerationCancelledError"
 
-CANCEL = "Cancel"
-STOP = "Stop"
+CANCEL = N_("Cancel")
+STOP = N_("Stop")
 
+_STAGES = (N_("starting"), N_("importing torch"), N_("measuring the speed"))  # the engine's words
 _BAR_LENGTH = 12
 _PROMPT_LIMIT = 200
 _STAGE_LIMIT = 100
@@ -52,59 +55,76 @@ def queued(
     place: Queued | None,
     engine: EngineLoading | EngineReady | EngineDied,
     before: Face | None = None,
+    *,
+    flow: Flow = Flow.OPEN,
 ) -> Face:
     """Returns the face of a waiting job.
 
     `place` is None while it is not known yet; `before` keeps an estimate that is still about right.
     """
-    line = f"#{place.position} in line" if place is not None else "in line"
+    line = t("#{position} in line", position=place.position) if place else t("in line")
+    if flow is Flow.PAUSED:  # for how long, nobody but the operator knows
+        state = t(
+            "Paused by the operator of this bot. You are {line}, and your job is kept.", line=line
+        )
+        return Face(_with_title(job, state), t(CANCEL))
     match engine:
         case EngineLoading():
-            stage = _text.shown(engine.stage, _STAGE_LIMIT) or "starting"
+            stage = _text.shown(again(engine.stage), _STAGE_LIMIT) or t("starting")
             if engine.fraction is not None and math.isfinite(engine.fraction):
                 stage += f" ({min(max(engine.fraction, 0.0), 1.0):.0%})"
-            state = f"The engine is loading: {stage}. You are {line}."
-            return Face(_with_title(job, state), CANCEL)
+            if engine.model:
+                state = t(
+                    "The model is being changed to {model}: {stage}. You are {line}.",
+                    model=_text.shown(engine.model, _STAGE_LIMIT),
+                    stage=stage,
+                    line=line,
+                )
+                return Face(_with_title(job, state), t(CANCEL))
+            state = t("The engine is loading: {stage}. You are {line}.", stage=stage, line=line)
+            return Face(_with_title(job, state), t(CANCEL))
         case EngineDied(is_hopeless=True):
-            state = (
+            state = t(
                 "The model cannot be loaded: the operator of this bot has to put that right. "
-                f"You are {line}, and your job is kept."
+                "You are {line}, and your job is kept.",
+                line=line,
             )
-            return Face(_with_title(job, state), CANCEL)
+            return Face(_with_title(job, state), t(CANCEL))
         case EngineDied():
-            state = (
-                f"The engine stopped and will be started again. You are {line}, and your job is "
-                "kept. If this lasts, tell the operator of this bot."
+            state = t(
+                "The engine stopped and will be started again. You are {line}, and your job is "
+                "kept. If this lasts, tell the operator of this bot.",
+                line=line,
             )
-            return Face(_with_title(job, state), CANCEL)
+            return Face(_with_title(job, state), t(CANCEL))
         case EngineReady():
             pass
     starts_at = None
-    state = line[0].upper() + line[1:]
+    parts = [line[0].upper() + line[1:]]
     if place is not None and place.eta_s is not None and math.isfinite(place.eta_s):
         if place.eta_s <= _SOON_S:
-            state += ", starts in a moment"
+            parts.append(t("starts in a moment"))
         else:
             starts_at = _starts_at(place.eta_s, before)
-            state += f", starts <t:{starts_at}:R>"
-    return Face(_with_title(job, state), CANCEL, starts_at=starts_at)
+            parts.append(t("starts {when}", when=f"<t:{starts_at}:R>"))
+    return Face(_with_title(job, ", ".join(parts)), t(CANCEL), starts_at=starts_at)
 
 
 def checking(prompt: str, owner_id: int) -> Face:
     """Returns the face of a request whose picture is fetched and checked."""
-    return Face(_titled(prompt, owner_id, "Looking at your picture …"))
+    return Face(_titled(prompt, owner_id, t("Looking at your picture …")))
 
 
 def start_of(eta_s: float) -> str:
     """Returns when a waiting job starts, as words for a text that is not edited."""
     if eta_s <= _SOON_S:
-        return "starts in a moment"
-    return f"starts <t:{int(time.time() + eta_s)}:R>"
+        return t("starts in a moment")
+    return t("starts {when}", when=f"<t:{int(time.time() + eta_s)}:R>")
 
 
 def started(job: Job) -> Face:
     """Returns the face of a job whose first step is on its way."""
-    return Face(_with_title(job, "Starting …"), STOP)
+    return Face(_with_title(job, t("Starting …")), t(STOP))
 
 
 def running(job: Job, progress: Progress, preview: bytes | None = None) -> Face:
@@ -113,13 +133,16 @@ def running(job: Job, progress: Progress, preview: bytes | None = None) -> Face:
     step = min(max(progress.step, 0), total)
     full = round(_BAR_LENGTH * step / total)
     bar = "▰" * full + "▱" * (_BAR_LENGTH - full)
-    return Face(_with_title(job, f"{bar} {step}/{total} steps"), STOP, preview=preview)
+    state = t("{bar} {step}/{total} steps", bar=bar, step=step, total=total)
+    return Face(_with_title(job, state), t(STOP), preview=preview)
 
 
 def cancelled(job: Job, by_id: int | None = None) -> Face:
     """Returns the last face of a job that somebody ended."""
-    who = f" by <@{by_id}>" if by_id is not None and by_id != job.owner_id else ""
-    return Face(_with_title(job, f"Cancelled{who}. The cost was given back."), is_last=True)
+    state = t("Cancelled. The cost was given back.")
+    if by_id is not None and by_id != job.owner_id:
+        state = t("Cancelled by {person}. The cost was given back.", person=f"<@{by_id}>")
+    return Face(_with_title(job, state), is_last=True)
 
 
 def _starts_at(eta_s: float, before: Face | None) -> int:

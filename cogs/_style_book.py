@@ -7,13 +7,14 @@ import dataclasses
 
 import discord
 
-from cogs import _answer, _buttons, _drawings, _styles, _text
+from cogs import _answer, _buttons, _counts, _drawings, _pages, _styles, _text
 from cogs._album import Page
 from cogs._buttons import MINE, Action, Press
 from cogs._desk import Desk, desk_of
+from cogs._language import N_, t, told
 from engine.errors import UnknownAdapterError
 from engine.lora.layers import FAMILIES
-from engine.styles import key_of
+from engine.style_shelf import Shelf, key_of
 from engine.types import InstalledAdapter
 from storage.people import Preferences
 
@@ -22,30 +23,41 @@ USE = "style_use"
 CLEAR = "style_clear"
 
 PAGE = 6  # three a row, as the buttons below them
-NO_STYLES = "There are no styles here yet. The operator of this bot can put LoRA files into its folder of styles."
-NOTHING_FOUND = "No style is called like that."
-NO_STYLE = "You have no style. Choose one, or draw without."
-CLEARED = "Your pictures are drawn without a style now."
-GONE = "This style is not there any more. Choose another one with /styles browse."
+NO_STYLES = N_(
+    "There are no styles here yet. The owners of this bot can add LoRA files with /admin lora add."
+)
+NOTHING_FOUND = N_("No style is called like that.")
+NO_STYLE = N_("You have no style. Choose one, or draw without.")
+CLEARED = N_("Your pictures are drawn without a style now.")
+GONE = N_("This style is not there any more. Choose another one with /styles browse.")
 SHA = 16  # characters of a hash in a button
 _MAX_QUERY = 50
 
 
-def current(desk: Desk, person_id: int) -> tuple[str, discord.ui.View]:
+def current(desk: Desk, interaction: discord.Interaction) -> tuple[str, discord.ui.View]:
     """Returns what the person's style is, with the buttons to change it."""
-    mine = desk.parts.people.preferences(person_id)
-    browse = _buttons.button(Press(MINE, BROWSE), "Browse")
+    mine = desk.parts.people.preferences(interaction.user.id)
+    styles = desk.parts.styles.here(interaction.guild_id)
+    browse = _buttons.button(Press(MINE, BROWSE), t("Browse"))
     if mine.style is None:
-        return NO_STYLE, _view(browse)
-    lines = [f"Your style is **{_text.shown(mine.style, 400)}**."]
+        return t(NO_STYLE), _view(browse)
+    lines = [t("Your style is **{style}**.", style=_text.shown(mine.style, 400))]
     try:
-        for one in _styles.resolve(desk.parts.styles, mine.style, mine.mixes or {}):
-            called = f', called with "{_text.shown(one.trigger, 60)}"' if one.trigger else ""
-            name = _text.shown(desk.parts.styles.name_of(one.sha256), 60)
-            lines.append(f"-# {name}: weight {one.weight:g}{called}")
+        for one in _styles.resolve(styles, mine.style, mine.mixes or {}):
+            name = _text.shown(styles.name_of(one.sha256), 60)
+            weight = f"{one.weight:g}"
+            line = t("{style}: weight {weight}", style=name, weight=weight)
+            if one.trigger:
+                line = t(
+                    '{style}: weight {weight}, called with "{words}"',
+                    style=name,
+                    weight=weight,
+                    words=_text.shown(one.trigger, 60),
+                )
+            lines.append(f"-# {line}")
     except UnknownAdapterError as error:
-        lines.append(_text.shown(str(error), 300))
-    return "\n".join(lines), _view(browse, _buttons.button(Press(MINE, CLEAR), "Clear"))
+        lines.append(_text.shown(told(error), 300))
+    return "\n".join(lines), _view(browse, _buttons.button(Press(MINE, CLEAR), t("Clear")))
 
 
 async def set_style(desk: Desk, user: discord.abc.User, text: str | None) -> None:
@@ -63,34 +75,43 @@ async def set_mix(desk: Desk, user: discord.abc.User, name: str, text: str | Non
     await _store(desk, user, mixes=mixes or None)
 
 
-async def page(desk: Desk, query: str = "", number: int = 0) -> Page:
-    """Returns some of the styles with their previews and a button for each."""
+async def page(desk: Desk, here: Shelf, query: str = "", number: int = 0) -> Page:
+    """Returns some of the styles of a place with their previews and a button for each."""
     styles = desk.parts.styles
-    known = styles.usable()
+    known = here.usable()
     wanted = key_of(query)
     found = [one for one in known if wanted in key_of(" ".join([one.name, *one.trigger_words]))]
     pages = max(-(-len(found) // PAGE), 1)
     number = min(number, pages - 1)
     shown = found[number * PAGE : (number + 1) * PAGE]
-    embed = discord.Embed(title="Styles")
+    embed = discord.Embed(title=t("Styles"))
     if not shown:
-        embed.description = NOTHING_FOUND if known else NO_STYLES
+        embed.description = t(NOTHING_FOUND if known else NO_STYLES)
         return Page(embed)
     embed.description = "\n".join(_line(one) for one in shown)
-    embed.set_footer(text=f"Page {number + 1} of {pages} · {_text.count(len(found), 'style')}")
+    embed.set_footer(
+        text=_pages.joined(
+            (
+                t("Page {number} of {count}", number=number + 1, count=pages),
+                _counts.styles(len(found)),
+            )
+        )
+    )
     embed.set_image(url="attachment://pictures.webp")
     view = discord.ui.View(timeout=None)
     for index, one in enumerate(shown):
         _add(view, Press(MINE, USE, 0, one.sha256[:SHA]), _text.plain(one.name, 40), index // 3)
     rest = query[:_MAX_QUERY]
     if number > 0:
-        _add(view, Press(MINE, BROWSE, number - 1, rest), "Back", 2)
+        _add(view, Press(MINE, BROWSE, number - 1, rest), t("Back"), 2)
     if number + 1 < pages:
-        _add(view, Press(MINE, BROWSE, number + 1, rest), "More", 2)
+        _add(view, Press(MINE, BROWSE, number + 1, rest), t("More"), 2)
     pictures = [await styles.preview(one.sha256) for one in shown]
     names = [one.name for one in shown]
     sheet = await asyncio.to_thread(_drawings.contact_sheet, pictures, 3, names)
-    alt_text = _text.plain(f"Previews of the styles {', '.join(names)}", _text.MAX_ALT_TEXT)
+    alt_text = _text.plain(
+        t("Previews of the styles {names}", names=", ".join(names)), _text.MAX_ALT_TEXT
+    )
     return Page(embed, view, sheet, alt_text)
 
 
@@ -99,29 +120,32 @@ async def facts(desk: Desk, style: InstalledAdapter) -> Page:
     embed = discord.Embed(title=_text.shown(style.name, 200))
     embed.description = _text.shown(style.description, 1000) or None
     fields = {
-        "Called with": ", ".join(style.trigger_words) or "nothing: it is enough to choose it",
-        "Weight": f"{style.default_weight:g} unless you say another",
-        "Made for": FAMILIES.get(style.family, style.family),
-        "Size": f"{style.size_bytes / 2**20:.1f} MiB",
-        "File": style.sha256[:10],
+        N_("Called with"): ", ".join(style.trigger_words)
+        or t("nothing: it is enough to choose it"),
+        N_("Weight"): t("{weight} unless you say another", weight=f"{style.default_weight:g}"),
+        N_("Made for"): FAMILIES.get(style.family, style.family),
+        N_("Size"): t("{size:.1f} MiB", size=style.size_bytes / 2**20),
+        N_("File"): style.sha256[:10],
     }
     for name, value in fields.items():
-        embed.add_field(name=name, value=_text.shown(value, 1000))
-    view = _view(_buttons.button(Press(MINE, USE, 0, style.sha256[:SHA]), "Use"))
+        embed.add_field(name=t(name), value=_text.shown(value, 1000))
+    view = _view(_buttons.button(Press(MINE, USE, 0, style.sha256[:SHA]), t("Use")))
     png = await desk.parts.styles.preview(style.sha256)
     if png is None:
         return Page(embed, view)
     embed.set_image(url="attachment://pictures.webp")
     sheet = await asyncio.to_thread(_drawings.contact_sheet, [png], 1, [style.name])
-    return Page(embed, view, sheet, _text.plain(f"A preview of {style.name}", 200))
+    return Page(embed, view, sheet, _text.plain(t("A preview of {name}", name=style.name), 200))
 
 
 async def browse(interaction: discord.Interaction, press: Press) -> None:
     """Turns to a page."""
+    desk = desk_of(interaction)
+    here = desk.parts.styles.here(interaction.guild_id)
     turned = await _answer.in_time(
-        interaction, page(desk_of(interaction), press.rest, press.index), ephemeral=True
+        interaction, page(desk, here, press.rest, press.index), ephemeral=True
     )
-    has_pages = interaction.message is not None and bool(interaction.message.attachments)
+    has_pages = interaction.message is not None and bool(interaction.message.embeds)
     if has_pages and not interaction.response.is_done():
         await interaction.response.edit_message(
             embed=turned.embed, view=turned.view, attachments=turned.files()
@@ -136,7 +160,8 @@ async def use(interaction: discord.Interaction, press: Press) -> None:
     """Makes a style the presser's own."""
     desk = desk_of(interaction)
     sha, _, weight = press.rest.partition(":")
-    style = next((s for s in desk.parts.styles.usable() if s.sha256.startswith(sha)), None)
+    usable = desk.parts.styles.here(interaction.guild_id).usable()
+    style = next((s for s in usable if s.sha256.startswith(sha)), None)
     if style is None or not sha:
         raise UnknownAdapterError(GONE)
     text = f"{style.name}:{weight}" if weight else style.name
@@ -149,17 +174,17 @@ async def clear(interaction: discord.Interaction, _: Press) -> None:
     desk = desk_of(interaction)
     await _answer.in_time(interaction, set_style(desk, interaction.user, None), ephemeral=True)
     if interaction.response.is_done():
-        await _answer.answer(interaction, CLEARED, ephemeral=True)
+        await _answer.answer(interaction, t(CLEARED), ephemeral=True)
         return
-    view = current(desk, interaction.user.id)[1]
-    await interaction.response.edit_message(content=CLEARED, view=view)
+    view = current(desk, interaction)[1]
+    await interaction.response.edit_message(content=t(CLEARED), view=view)
 
 
 ACTIONS: dict[str, Action] = {BROWSE: browse, USE: use, CLEAR: clear}
 
 
 async def _show(interaction: discord.Interaction, desk: Desk) -> None:
-    content, view = current(desk, interaction.user.id)
+    content, view = current(desk, interaction)
     await _answer.answer(interaction, content, ephemeral=True, view=view)
 
 
@@ -172,7 +197,9 @@ async def _store(desk: Desk, user: discord.abc.User, **changes: object) -> None:
 def _line(style: InstalledAdapter) -> str:
     called = ", ".join(style.trigger_words[:3])
     tail = f" — {_text.shown(called, 120)}" if called else ""
-    weight = f" · weight {style.default_weight:g}" if style.default_weight != 1 else ""
+    weight = ""
+    if style.default_weight != 1:
+        weight = " · " + t("weight {weight}", weight=f"{style.default_weight:g}")
     return f"**{_text.shown(style.name, 60)}**{tail}{weight}"
 
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import discord
 from discord.app_commands import Choice
 
 from cogs import _text
 from cogs._desk import Desk
+from cogs._language import N_, t
 from cogs._options import Options
 from engine.errors import InvalidRequestError, UnknownAdapterError
-from engine.styles import Styles, key_of
+from engine.style_shelf import Shelf, key_of
 from engine.types import (
     MAX_ADAPTER_WEIGHT,
     MAX_ADAPTERS,
@@ -24,11 +27,13 @@ from engine.types import (
     GenerationRequest,
     InstalledAdapter,
 )
+from storage import search
 
 NONE = "none"
 MAX_LENGTH = 300  # characters of a list of styles
-NO_STYLE = "Which style should be so strong? Name one with the option style."
-IS_DEFAULT = 'It is your default: choose another one with /style, or "none".'
+NO_STYLE = N_("Which style should be so strong? Name one with the option style.")
+IS_DEFAULT = N_('It is your default: choose another one with /style, or "none".')
+_HASH = re.compile(r"[0-9a-f]{8,64}")
 _MAX_CHOICES = 25
 _MAX_CHOICE = 100
 _WEIGHTS = (0.4, 0.6, 0.8, 1.0, 1.2)
@@ -49,7 +54,7 @@ class Piece:
 
 
 def styled(
-    desk: Desk, person_id: int, request: GenerationRequest, options: Options
+    desk: Desk, interaction: discord.Interaction, request: GenerationRequest, options: Options
 ) -> GenerationRequest:
     """Returns the request with the styles that the options name; without any, as it was.
 
@@ -63,18 +68,19 @@ def styled(
         return request
     if not isinstance(options.style, str):
         raise InvalidRequestError("The style must be text. Type it again.")
-    preferences = desk.parts.people.preferences(person_id)
+    preferences = desk.parts.people.preferences(interaction.user.id)
+    styles = desk.parts.styles.here(interaction.guild_id)
     try:
-        adapters = resolve(desk.parts.styles, options.style, preferences.mixes or {}, strength)
+        adapters = resolve(styles, options.style, preferences.mixes or {}, strength)
     except UnknownAdapterError as error:
         if options.style == preferences.style:
-            error.add_note(IS_DEFAULT)
+            error.add_note(t(IS_DEFAULT))
         raise
     return dataclasses.replace(request, adapters=adapters)
 
 
 def resolve(
-    styles: Styles, text: str, mixes: Mixes, strength: float | None = None
+    styles: Shelf, text: str, mixes: Mixes, strength: float | None = None
 ) -> tuple[AdapterWeight, ...]:
     """Returns the styles that are meant.
 
@@ -87,20 +93,27 @@ def resolve(
     for piece in expanded(parse(text), mixes):
         style = styles.find(piece.name)
         if style.sha256 in found:
-            raise InvalidRequestError(f'The style "{style.name}" is named twice. Name it once.')
+            raise InvalidRequestError(
+                'The style "{style}" is named twice. Name it once.', style=style.name
+            )
         weight = style.default_weight if piece.weight is None else piece.weight
         if strength is not None:
             weight = strength if piece.weight is None else piece.weight * strength
         if not abs(weight) <= MAX_ADAPTER_WEIGHT:
             raise InvalidRequestError(
-                f'The style "{style.name}" would have the weight {weight:g}. Give one from '
-                f"0 to {MAX_ADAPTER_WEIGHT:g}; 1 is full."
+                'The style "{style}" would have the weight {weight:g}. Give one from '
+                "0 to {limit:g}; 1 is full.",
+                style=style.name,
+                weight=weight,
+                limit=MAX_ADAPTER_WEIGHT,
             )
         trigger = style.trigger_words[0] if style.trigger_words else ""
         found[style.sha256] = AdapterWeight(style.sha256, round(weight, 4), trigger)
     if len(found) > MAX_ADAPTERS:
         raise InvalidRequestError(
-            f"A picture takes at most {MAX_ADAPTERS} styles, not {len(found)}. Leave one out."
+            "A picture takes at most {limit} styles, not {count}. Leave one out.",
+            limit=MAX_ADAPTERS,
+            count=len(found),
         )
     return tuple(one for one in found.values() if one.weight)
 
@@ -114,7 +127,9 @@ def parse(text: str) -> list[Piece]:
     text = _text.clean(text)
     if len(text) > MAX_LENGTH:
         raise InvalidRequestError(
-            f"The list of styles has {len(text)} characters, at most {MAX_LENGTH} are read. Shorten it."
+            "The list of styles has {count} characters, at most {limit} are read. Shorten it.",
+            count=len(text),
+            limit=MAX_LENGTH,
         )
     if text.casefold() == NONE:
         return []
@@ -156,18 +171,41 @@ def strength_of(value: object) -> float | None:
     if not 0 <= number <= MAX_ADAPTER_WEIGHT:
         shown = _text.plain(str(value), 40)
         raise InvalidRequestError(
-            f'The strength of a style cannot be "{shown}". Give a number from 0 to '
-            f"{MAX_ADAPTER_WEIGHT:g}; 1 is full."
+            'The strength of a style cannot be "{value}". Give a number from 0 to '
+            "{limit:g}; 1 is full.",
+            value=shown,
+            limit=MAX_ADAPTER_WEIGHT,
         )
     return float(number)
 
 
-def written(styles: Styles, adapters: Sequence[AdapterWeight]) -> str:
+def searched(styles: Shelf, typed: str) -> tuple[str, ...]:
+    """Returns what `Wanted.styles` takes for a typed name; styles that are gone are found, too.
+
+    Raises:
+        UnknownAdapterError: There never was such a style; the message names the nearest.
+    """
+    name = _piece(typed).name
+    if key_of(name) == NONE:
+        return (search.NO_STYLE,)
+    found = tuple(one.sha256 for one in styles.ever_called(name))
+    if not found and _HASH.fullmatch(key_of(name)):  # of a style whose name is not known any more
+        return (key_of(name),)
+    return found or (styles.find(name).sha256,)
+
+
+def written(styles: Shelf, adapters: Sequence[AdapterWeight]) -> str:
     """Returns the styles of a request as people write them."""
     return ", ".join(str(Piece(styles.name_of(one.sha256), one.weight)) for one in adapters)
 
 
-def choices(styles: Styles, mixes: Mixes, typed: str) -> list[Choice[str]]:
+def own_choices(desk: Desk, interaction: discord.Interaction, typed: str) -> list[Choice[str]]:
+    """Returns `choices` of all styles of the place and of this person's mixes."""
+    mixes = desk.parts.people.preferences(interaction.user.id).mixes or {}
+    return choices(desk.parts.styles.here(interaction.guild_id), mixes, typed)
+
+
+def choices(styles: Shelf, mixes: Mixes, typed: str) -> list[Choice[str]]:
     """Returns what the last piece of a list may become, with the rest of the list in front."""
     head, comma, last = typed.rpartition(",")
     begin = f"{head.strip()}, " if comma and head.strip() else ""
@@ -192,7 +230,7 @@ def choices(styles: Styles, mixes: Mixes, typed: str) -> list[Choice[str]]:
     ]
 
 
-def single(styles: Styles, typed: str) -> InstalledAdapter:
+def single(styles: Shelf, typed: str) -> InstalledAdapter:
     """Returns the style of a name, with or without a weight behind it."""
     return styles.find(_piece(typed).name)
 
@@ -208,6 +246,8 @@ def _piece(text: str) -> Piece:
     if not math.isfinite(number) or not name.strip():
         shown = _text.plain(weight, 40)
         raise InvalidRequestError(
-            f'"{shown}" is no weight of a style. Write it like neon:0.7, several like neon:0.7, sepia:0.4.'
+            '"{text}" is no weight of a style. '
+            "Write it like neon:0.7, several like neon:0.7, sepia:0.4.",
+            text=shown,
         )
     return Piece(name.strip(), number)

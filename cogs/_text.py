@@ -32,7 +32,7 @@ _MARKDOWN = re.compile(
     | ^[>#+-]           # quotes, headings and lists
     | @(?=everyone|here)
     | (?<=<)@           # for readers of "<@1>" that know no escapes
-    | :(?=//|[^\s:]+:)  # links, and emoji by their name
+    | :(?=//|\S+:)      # links, and emoji by their name
     """,
     re.VERBOSE,
 )
@@ -83,11 +83,6 @@ def shown(text: str, limit: int) -> str:
 def plain(text: str, limit: int) -> str:
     """Returns `clean(text)` cut to `limit`, for places without markup: alt texts, option names."""
     return _fit(clean(text), limit, lambda part: part)
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """Returns "1 picture" or "2,000 pictures"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def joined_within(texts: Iterable[str], limit: int) -> str:

@@ -38,6 +38,11 @@ class Tidier:
         """Says that there are new messages to delete."""
         self._woken.set()
 
+    async def add(self, channel_id: int, message_id: int) -> None:
+        """Notes a message that came too late for the erasure, and has it deleted."""
+        await self._privacy.add_message_to_delete(channel_id, message_id)
+        self.wake()
+
     async def run(self) -> None:
         """Deletes until cancelled; begins with what earlier runs left."""
         while True:

@@ -15,23 +15,26 @@ from cogs import (
     _family,
     _info,
     _parcel,
+    _recipe,
+    _search,
     _sharing,
     _styles,
     _text,
 )
-from cogs._album import MAX_WORDS
 from cogs._desk import Desk
+from cogs._recipe import Recipe
+from cogs._search import MAX_WORDS
 from engine.types import Generation
-from storage.gallery import Wanted
 
 _WORDS = "Words of the prompt, in any order"
+_STYLE = 'A style that they were drawn in, also one that is gone; "none" for no style'
 _SINCE = "From which day on: 2026-01-31, today, 7 days, 3 weeks"
 _STARRED = "Only what you starred, whoever made it"
 _PICTURE = "Type words of its prompt, or its id"
 
 
-@app_commands.allowed_installs(guilds=True, users=False)
-@app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+@app_commands.allowed_installs(guilds=True, users=True)
+@app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
 class History(
     commands.GroupCog, group_name="history", group_description="The pictures that you have made."
 ):
@@ -43,16 +46,17 @@ class History(
         self._desk = desk
 
     @app_commands.command(name="list", description="See your pictures, the newest first.")
-    @app_commands.describe(query=_WORDS, since=_SINCE, starred=_STARRED)
+    @app_commands.describe(query=_WORDS, style=_STYLE, since=_SINCE, starred=_STARRED)
     async def list_(
         self,
         interaction: discord.Interaction,
         query: Range[str, 1, MAX_WORDS] | None = None,
+        style: Range[str, 1, 60] | None = None,
         since: Range[str, 1, 40] | None = None,
         starred: bool = False,
     ) -> None:
         """Answers with the first page."""
-        wanted = Wanted(query or "", _album.since_of(since), starred)
+        wanted = _search.wanted(self._desk, query, style, since, starred=starred)
         page = await _answer.in_time(
             interaction, _album.page(self._desk, interaction.user.id, wanted), ephemeral=True
         )
@@ -65,9 +69,9 @@ class History(
     async def show(self, interaction: discord.Interaction, picture: Range[str, 1, 100]) -> None:
         """Answers with the pictures, their parameters and their buttons."""
 
-        async def work() -> tuple[Generation, str | None, list[discord.File]]:
+        async def work() -> tuple[Generation, Recipe, list[discord.File]]:
             generation = await _album.pick(self._desk, interaction.user.id, picture)
-            source = await _info.source_of(self._desk, generation, interaction.user.id)
+            recipe = await _recipe.of(self._desk, generation, interaction.user.id)
             files = await _parcel.files_of(
                 generation.id,
                 generation.pictures,
@@ -76,13 +80,13 @@ class History(
                 alt_text=_text.plain(generation.request.prompt, _text.MAX_ALT_TEXT),
                 spoiler=generation.submission.destination.spoiler,
             )
-            return generation, source, files
+            return generation, recipe, files
 
-        generation, source, files = await _answer.in_time(interaction, work(), ephemeral=True)
+        generation, recipe, files = await _answer.in_time(interaction, work(), ephemeral=True)
         embed, _ = _info.card(
             generation,
+            recipe,
             _styles.written(self._desk.parts.styles, generation.request.adapters),
-            source,
         )
         await _answer.answer(
             interaction,
@@ -128,16 +132,17 @@ class History(
         await _answer.answer(interaction, text, ephemeral=True)
 
     @app_commands.command(description="Download your pictures with everything that made them.")
-    @app_commands.describe(query=_WORDS, since=_SINCE, starred=_STARRED)
+    @app_commands.describe(query=_WORDS, style=_STYLE, since=_SINCE, starred=_STARRED)
     async def export(
         self,
         interaction: discord.Interaction,
         query: Range[str, 1, MAX_WORDS] | None = None,
+        style: Range[str, 1, 60] | None = None,
         since: Range[str, 1, 40] | None = None,
         starred: bool = False,
     ) -> None:
         """Answers with ZIP files."""
-        wanted = Wanted(query or "", _album.since_of(since), starred)
+        wanted = _search.wanted(self._desk, query, style, since, starred=starred)
         await _exports.pictures(interaction, self._desk, wanted)
 
     @show.autocomplete("picture")
@@ -153,7 +158,12 @@ class History(
     @list_.autocomplete("since")
     @export.autocomplete("since")
     async def _dates(self, _: discord.Interaction, current: str) -> list[Choice[str]]:
-        return _album.since_choices(current)
+        return _search.since_choices(current)
+
+    @list_.autocomplete("style")
+    @export.autocomplete("style")
+    async def _style_names(self, _: discord.Interaction, current: str) -> list[Choice[str]]:
+        return _styles.choices(self._desk.parts.styles, {}, current.replace(",", " "))
 
 
 async def setup(bot: Any) -> None:

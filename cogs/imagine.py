@@ -12,6 +12,7 @@ from discord.ext import commands
 
 from cogs import _batch, _defaults, _flags, _options, _styles, _text
 from cogs._desk import Desk
+from cogs._language import N_
 from cogs._options import ASPECTS, Options, Quality
 from cogs._orders import Order, check_permissions, origin_of, submission_of
 from engine import prompts
@@ -27,7 +28,9 @@ from engine.types import (
 )
 from storage.arrivals import Arrival
 
-ONE_PROMPT = "Choices in braces make several pictures, and an attached image starts only one. Give one of them."
+ONE_PROMPT = N_(
+    "Choices in braces make several pictures, and an attached image starts only one. Give one of them."
+)
 _MAX_CHOICES = 25
 _MAX_SIDE = 4096  # the model's own limit is checked with the rest
 _QUALITY_NAMES = {
@@ -45,8 +48,8 @@ class Imagine(commands.Cog):
         self._desk = desk
 
     @app_commands.command(description="Make a picture from words.")
-    @app_commands.allowed_installs(guilds=True, users=False)
-    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.allowed_installs(guilds=True, users=True)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
     @app_commands.describe(
         prompt="What the picture should show",
         aspect="Shape of the picture, width to height; 1:1 is a square",
@@ -116,10 +119,17 @@ class Imagine(commands.Cog):
             for one in written
         ]
         placed = [
-            Order(request, private=is_private, spoiler=bool(spoiler))
-            for request, _, is_private in drafts
+            Order(
+                request,
+                private=is_private,
+                spoiler=bool(spoiler),
+                pins_model=said.model is not None,
+            )
+            for request, said, is_private in drafts
         ]
-        change = _options.strength_of(strength, has_picture=image is not None)
+        change = _options.strength_of(
+            strength, has_picture=image is not None, weight=drafts[0][1].image_weight
+        )
         if len(placed) > 1:
             if image is not None:
                 raise InvalidRequestError(ONE_PROMPT)
@@ -159,15 +169,16 @@ class Imagine(commands.Cog):
         options, is_private = _defaults.fill(
             options,
             said_private,
-            self._desk.parts.people.preferences(interaction.user.id),
+            *_defaults.of(self._desk, interaction),
             has_picture=image is not None,
         )
+        self._desk.parts.models.check_named(options.model)
         request = _options.request_from(
             options,
             self._desk.info(),
             default_negative_prompt=self._desk.parts.settings.default_negative_prompt,
         )
-        request = _styles.styled(self._desk, interaction.user.id, request, options)
+        request = _styles.styled(self._desk, interaction, request, options)
         return request, options, is_private
 
     async def _start_from(
@@ -189,9 +200,7 @@ class Imagine(commands.Cog):
     async def _style_names(
         self, interaction: discord.Interaction, current: str
     ) -> list[Choice[str]]:
-        parts = self._desk.parts
-        mixes = parts.people.preferences(interaction.user.id).mixes or {}
-        return _styles.choices(parts.styles, mixes, current)
+        return _styles.own_choices(self._desk, interaction, current)
 
     @imagine.autocomplete("model")
     async def _models(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:

@@ -9,8 +9,19 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _canvas, _cells, _flags, _options, _orders, _remix, _source_options, _sources
+from cogs import (
+    _canvas,
+    _cells,
+    _defaults,
+    _flags,
+    _options,
+    _orders,
+    _remix,
+    _source_options,
+    _sources,
+)
 from cogs._desk import Desk
+from cogs._language import N_
 from cogs._options import Options
 from cogs._orders import Order
 from cogs._sources import Source
@@ -22,12 +33,12 @@ from storage.pictures import sha256_of
 INPAINT = "inpaint"
 STRENGTH = 0.95  # a trace of the old colours stays
 
-NO_PART = (
+NO_PART = N_(
     "Which part is to be made anew? Attach a mask (white is new), or name cells of a grid of 3 x 3, "
     "like 1,2,5 or top left."
 )
-TWO_PARTS = "Give either mask or cells: each of them says alone what is made anew."
-EVERYTHING = "Nothing would be left to make anew. Leave invert out, or name fewer cells."
+TWO_PARTS = N_("Give either mask or cells: each of them says alone what is made anew.")
+EVERYTHING = N_("Nothing would be left to make anew. Leave invert out, or name fewer cells.")
 
 
 class Inpaint(commands.Cog):
@@ -38,8 +49,8 @@ class Inpaint(commands.Cog):
         self._desk = desk
 
     @app_commands.command(description="Make a part of a picture anew and keep the rest.")
-    @app_commands.allowed_installs(guilds=True, users=False)
-    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.allowed_installs(guilds=True, users=True)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
     @app_commands.describe(
         prompt="What the picture should show there; left out, it is the old prompt",
         image="The picture: PNG, JPEG or WebP",
@@ -70,10 +81,10 @@ class Inpaint(commands.Cog):
         marked = _cells.read(cells) if cells is not None else ()
         if invert and len(marked) == 9:
             raise InvalidRequestError(EVERYTHING)
-        change = STRENGTH
-        if strength is not None:
-            change = _options.strength_of(strength, has_picture=True)
         options, private = _flags.read(Options(prompt=prompt), private=private)
+        change, weight = STRENGTH, options.image_weight
+        if strength is not None or weight is not None:
+            change = _options.strength_of(strength, has_picture=True, weight=weight)
         found = await _source_options.find(self._desk, interaction, image, source)
         is_private = _source_options.is_private(self._desk, interaction, found, private)
         _orders.check_permissions(interaction, private=is_private)
@@ -110,7 +121,7 @@ class Inpaint(commands.Cog):
             source,
             options,
             self._desk.info(),
-            self._desk.parts.people.preferences(interaction.user.id),
+            _defaults.of(self._desk, interaction),
             default_negative_prompt=self._desk.parts.settings.default_negative_prompt,
         )
         if source.address is None:

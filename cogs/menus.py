@@ -1,4 +1,4 @@
-"""The menus of messages and people: Remix this, Image info, Upscale, Report image, Remix avatar."""
+"""The menus of messages and people: Remix this, Use as pose, Image info, Upscale, Report image, Remix avatar."""
 
 from typing import Any
 
@@ -6,23 +6,35 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogs import _actions, _answer, _buttons, _remake, _remix_form, _sources, _text
+from cogs import (
+    _actions,
+    _answer,
+    _buttons,
+    _pose_form,
+    _remake,
+    _remix_form,
+    _source_options,
+    _sources,
+    _text,
+)
 from cogs._buttons import Press
 from cogs._desk import Desk
+from cogs._language import N_, t
 from cogs._sources import Source
 from engine.errors import InvalidRequestError, NotAllowedError
 from engine.types import Generation
 
-NOTHING_HERE = "There is no picture in that message."
-NOT_MINE = (
+NOTHING_HERE = N_("There is no picture in that message.")
+NOT_MINE = N_(
     "I did not make this picture, so I know no more of it than its file says: {facts}. "
     "With Apps, **Remix this** you can start from it."
 )
-ONLY_MINE = "That works with pictures that I made."
-SEVERAL = "There are {count} pictures in that message. Press U1 to U{count} below them."
-REPORTED = "Thank you. The report is stored for the people who look after this bot."
-REPORTED_BEFORE = "You have reported this picture before; it is still on the list."
-REPORT_OTHERS = "I can only take reports of pictures that I made. Report this one to the moderators of the server."
+SEVERAL = N_("There are {count} pictures in that message. Press U1 to U{count} below them.")
+REPORTED = N_("Thank you. The report is stored for the people who look after this bot.")
+REPORTED_BEFORE = N_("You have reported this picture before; it is still on the list.")
+REPORT_OTHERS = N_(
+    "I can only take reports of pictures that I made. Report this one to the moderators of the server."
+)
 
 _AVATAR_SIDE = 512
 
@@ -36,6 +48,7 @@ class Menus(commands.Cog):
         self._desk: Desk = bot.desk
         named: dict[str, Any] = {
             "Remix this": self.remix_this,
+            "Use as pose": self.use_as_pose,
             "Image info": self.image_info,
             "Upscale": self.upscale,
             "Report image": self.report,
@@ -45,8 +58,10 @@ class Menus(commands.Cog):
             app_commands.ContextMenu(
                 name=name,
                 callback=callback,
-                allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True),
-                allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+                allowed_contexts=app_commands.AppCommandContext(
+                    guild=True, dm_channel=True, private_channel=True
+                ),
+                allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
             )
             for name, callback in named.items()
         ]
@@ -68,6 +83,13 @@ class Menus(commands.Cog):
             self._desk.arrivals.check(source.address, source.size)
         await _remix_form.open_for(interaction, source)
 
+    async def use_as_pose(self, interaction: discord.Interaction, message: discord.Message) -> None:
+        """Opens the form for a new picture that follows this one."""
+        source = await self._source(message)
+        if source.address is not None:
+            self._desk.arrivals.check(source.address, source.size)
+        await _pose_form.open_for(interaction, source)
+
     async def image_info(self, interaction: discord.Interaction, message: discord.Message) -> None:
         """Shows what made the picture; of a foreign one, what its file says."""
         source = await _answer.in_time(interaction, self._source(message), ephemeral=True)
@@ -76,19 +98,23 @@ class Menus(commands.Cog):
             return
         file = _sources.picture_in(_sources.files_of(message))
         assert file is not None  # `_source` found it
-        facts = [_text.shown(file.filename, 100), f"{file.size / 1024:,.0f} KiB"]
+        size = max(file.size / 1024, 1)
+        facts = [_text.shown(file.filename, 100), t("{size:,.0f} KiB", size=size)]
         if file.width and file.height:
-            facts.insert(1, f"{file.width} x {file.height} pixels")
-        text = NOT_MINE.format(facts=", ".join(facts))
+            facts.insert(1, t("{width} x {height} pixels", width=file.width, height=file.height))
+        text = t(NOT_MINE, facts=", ".join(facts))
         await _answer.answer(interaction, text, ephemeral=True)
 
     async def upscale(self, interaction: discord.Interaction, message: discord.Message) -> None:
         """Makes the picture larger."""
-        generation = (await self._source(message)).generation
+        source = await self._source(message)
+        generation = source.generation
         if generation is None:
-            raise InvalidRequestError(ONLY_MINE)
+            private = _source_options.is_private(self._desk, interaction, source, None)
+            await _remake.change_file(interaction, source, _buttons.UPSCALE, private=private)
+            return
         if len(generation.pictures) > 1:
-            raise InvalidRequestError(SEVERAL.format(count=len(generation.pictures)))
+            raise InvalidRequestError(SEVERAL, count=len(generation.pictures))
         await _remake.change(interaction, Press(generation.id, _buttons.UPSCALE))
 
     async def report(self, interaction: discord.Interaction, message: discord.Message) -> None:
@@ -110,7 +136,7 @@ class Menus(commands.Cog):
         generation, is_new = await _answer.in_time(interaction, work(), ephemeral=True)
         if generation is None:
             raise NotAllowedError(REPORT_OTHERS)
-        text = REPORTED if is_new else REPORTED_BEFORE
+        text = t(REPORTED if is_new else REPORTED_BEFORE)
         await _answer.answer(interaction, text, ephemeral=True)
 
     async def remix_avatar(

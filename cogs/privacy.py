@@ -8,10 +8,11 @@ from discord.ext import commands
 
 from cogs import _answer, _erasure, _exports, _notice
 from cogs._desk import Desk
+from cogs._language import t
 
 
-@app_commands.allowed_installs(guilds=True, users=False)
-@app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+@app_commands.allowed_installs(guilds=True, users=True)
+@app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
 class Privacy(
     commands.GroupCog, group_name="privacy", group_description="What is stored about you."
 ):
@@ -25,7 +26,7 @@ class Privacy(
     @app_commands.command(description="Read what is stored about you, where, and for how long.")
     async def notice(self, interaction: discord.Interaction) -> None:
         """Answers with the notice."""
-        embed = discord.Embed(title=_notice.TITLE, description=_notice.TEXT)
+        embed = discord.Embed(title=t(_notice.TITLE), description=t(_notice.TEXT))
         await _answer.answer(interaction, ephemeral=True, embed=embed)
 
     @app_commands.command(description="Download everything that is stored about you.")

@@ -9,19 +9,22 @@ from discord.ext import commands
 
 from cogs import _answer, _pages, _text
 from cogs._desk import Desk
+from cogs._language import N_, t
 from engine.errors import InvalidRequestError, NotAllowedError, UnknownJobError
 from engine.types import Job
 
-NOT_WAITING = "You have no such job waiting. Choose one from the list that appears while you type."
-SEVERAL = (
+NOT_WAITING = N_(
+    "You have no such job waiting. Choose one from the list that appears while you type."
+)
+SEVERAL = N_(
     "{count} of your jobs have these words. Choose one from the list that appears while you type."
 )
-CANCELLED = "Cancelled: **{title}**. The cost was given back."
-ENDED = "This job has ended already."
+CANCELLED = N_("Cancelled: **{title}**. The cost was given back.")
+ENDED = N_("This job has ended already.")
 
 
-@app_commands.allowed_installs(guilds=True, users=False)
-@app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+@app_commands.allowed_installs(guilds=True, users=True)
+@app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
 class Queue(commands.GroupCog, group_name="queue", group_description="Your waiting jobs."):
     """Shows people where their jobs stand; only they see it."""
 
@@ -49,7 +52,7 @@ class Queue(commands.GroupCog, group_name="queue", group_description="Your waiti
 
         found, is_cancelled = await _answer.in_time(interaction, work(), ephemeral=True)
         title = _text.shown(found.request.prompt, 300)
-        text = CANCELLED.format(title=title) if is_cancelled else ENDED
+        text = t(CANCELLED, title=title) if is_cancelled else t(ENDED)
         await _answer.answer(interaction, text, ephemeral=True)
 
     @cancel.autocomplete("job")
@@ -63,7 +66,7 @@ class Queue(commands.GroupCog, group_name="queue", group_description="Your waiti
         except UnknownJobError as error:
             found = await _pages.waiting_matches(self._desk, owner_id, typed)
             if len(found) > 1:
-                raise InvalidRequestError(SEVERAL.format(count=len(found))) from error
+                raise InvalidRequestError(SEVERAL, count=len(found)) from error
             if not found:
                 raise UnknownJobError(NOT_WAITING) from error
             return found[0]

@@ -7,17 +7,12 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _answer, _flags, _orders, _remix, _sources, _styles
+from cogs import _flags, _remix, _source_options, _sources, _styles
 from cogs._desk import Desk
 from cogs._options import ASPECTS, Options
-from cogs._sources import Source
-from engine.errors import InvalidRequestError
 from engine.types import MAX_ADAPTER_WEIGHT, MAX_IMAGES, MAX_PROMPT_LENGTH
 
 KEEP = "keep"
-
-NO_SOURCE = "Which picture? Attach one with the option image, or choose one of yours with the option source."
-TWO_SOURCES = "Give either image or source: the two together are two pictures."
 
 
 class Remix(commands.Cog):
@@ -28,8 +23,8 @@ class Remix(commands.Cog):
         self._desk = desk
 
     @app_commands.command(description="Make a new picture from another one.")
-    @app_commands.allowed_installs(guilds=True, users=False)
-    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.allowed_installs(guilds=True, users=True)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
     @app_commands.describe(
         image="A picture to start from: PNG, JPEG or WebP",
         source="One of your pictures, by words of its prompt, or a link to a message with a picture",
@@ -74,14 +69,9 @@ class Remix(commands.Cog):
             style_strength=style_strength,
         )
         options, private = _flags.read(options, private=private)
-        change = _remix.strength_of(strength, amount)
-        if private is None:
-            private = self._desk.parts.people.preferences(interaction.user.id).private
-        found = await self._find(interaction, image, source)
-        if (
-            private is None and found.generation is not None
-        ):  # or a remix would show it to everybody
-            private = found.generation.submission.destination.private
+        mine = _remix.own_strength(self._desk, interaction.user.id, options.image_weight)
+        change = _remix.strength_of(strength, amount, mine)
+        found = await _source_options.find(self._desk, interaction, image, source)
         await _remix.place(
             interaction,
             self._desk,
@@ -89,25 +79,7 @@ class Remix(commands.Cog):
             options,
             strength=change,
             keep_seed=bool(keep_seed),
-            private=bool(private),
-        )
-
-    async def _find(
-        self,
-        interaction: discord.Interaction,
-        image: discord.Attachment | None,
-        source: str | None,
-    ) -> Source:
-        if image is not None and source is not None:
-            raise InvalidRequestError(TWO_SOURCES)
-        if image is not None:
-            return _sources.attached(image)
-        if source is None:
-            raise InvalidRequestError(NO_SOURCE)
-        _orders.check_permissions(interaction, private=True)
-        # Whoever has to wait for it sees the wait alone: the picture may turn out to be private.
-        return await _answer.in_time(
-            interaction, _sources.picked(self._desk, interaction, source), ephemeral=True
+            private=_source_options.is_private(self._desk, interaction, found, private),
         )
 
     @remix.autocomplete("source")
@@ -118,9 +90,7 @@ class Remix(commands.Cog):
     async def _style_names(
         self, interaction: discord.Interaction, current: str
     ) -> list[Choice[str]]:
-        parts = self._desk.parts
-        mixes = parts.people.preferences(interaction.user.id).mixes or {}
-        return _styles.choices(parts.styles, mixes, current)
+        return _styles.own_choices(self._desk, interaction, current)
 
 
 async def setup(bot: Any) -> None:

@@ -14,10 +14,11 @@ from typing import Any, Protocol, cast
 import discord
 from discord.ext import commands
 
-from cogs import _errors, _flags, _remix, _sources, _text, _wishes
+from cogs import _errors, _flags, _gate, _remix, _sources, _text, _wishes
 from cogs._buttons import JobButton, Press
 from cogs._by_message import ByMessage
 from cogs._desk import Desk
+from cogs._language import N_, of_place, speak, t
 from cogs._options import Options
 from cogs._sources import Source
 from engine.errors import InvalidRequestError, NotAllowedError
@@ -25,25 +26,25 @@ from engine.types import Generation
 
 log = logging.getLogger(__name__)
 
-HOW_TO = (
+HOW_TO = N_(
     "I cannot see what you replied: Discord shows it to me only with the ping. Reply again with "
     "**@ ON** beside the text field, or open the picture's menu, Apps, **Remix this**."
 )
-SAY_WHAT = (
+SAY_WHAT = N_(
     "Reply with what the new picture should show, with `+words` or `-words` to change the prompt, or "
     "with a picture to remix."
 )
-USAGE = (
+USAGE = N_(
     "Mention me with a picture and what it should become, or reply to one of mine. "
     "From words alone, /imagine makes a picture."
 )
-ONLY_MINE = "That works with pictures that I made. Reply to one of them, or use /remix."
-ONE_FILE = "I took {name}; the other files of your message are not used. Send one at a time."
-PUBLIC = (
+ONLY_MINE = N_("That works with pictures that I made. Reply to one of them, or use /remix.")
+ONE_FILE = N_("I took {name}; the other files of your message are not used. Send one at a time.")
+PUBLIC = N_(
     "You have set your pictures to be private, and everybody sees a reply. "
     "Use /remix instead, or change that with /settings."
 )
-NO_PRIVATE = "Everybody sees a reply. For a private picture use /remix with private:True."
+NO_PRIVATE = N_("Everybody sees a reply. For a private picture use /remix with private:True.")
 
 _HINT_EVERY_S = 3600.0  # to one person; most replies without a ping are only chat
 _HINTED = 1000
@@ -75,14 +76,16 @@ class Replies(commands.Cog):
         is_mine = quoted is not None and quoted.author.id == own.id
         is_mentioned = any(user.id == own.id for user in message.mentions)
         is_unknown = quoted is None and _is_reply(message)
-        is_sent = message.guild is None and bool(message.attachments)
+        is_sent = message.guild is None  # whatever is written in a DM is for the bot
         if not (is_mine or is_mentioned or is_unknown or is_sent) or message.id in self._seen:
             return
+        self._desk.handlers.note_this()
         self._seen[message.id] = None
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]
         asked = ByMessage(self._client, message, quoted if is_mine else None)
         interaction = asked.cast_of()
+        speak(of_place(interaction))
         try:
             about = await self._about(message, quoted)
             if is_mine or is_mentioned or is_sent or about is not None:
@@ -115,12 +118,21 @@ class Replies(commands.Cog):
         own_id = self._own_id()
         sent = _sources.picture_in(message.attachments)
         wish = _wishes.read(message.content, own_id, JobButton.actions)
+        if wish is None:
+            if sent is None:
+                return
+            wish = _wishes.Wish()
         is_result = about is not None and about.generation is not None
+        if (turned_away := _gate.refusal(interaction)) is not None:
+            # Everybody sees the answer to a message, so it comes seldom.
+            if self._may_hint(message.author.id):
+                raise turned_away
+            return
         if sent is None and not wish.text and wish.action is None:
             if is_mentioned or message.guild is None:
-                await _errors.say(interaction, SAY_WHAT if about is not None else USAGE)
+                await _errors.say(interaction, t(SAY_WHAT if about is not None else USAGE))
             elif is_result and self._may_hint(message.author.id):
-                await _errors.say(interaction, HOW_TO)
+                await _errors.say(interaction, t(HOW_TO))
             return
         if sent is None and wish.action is not None:
             if about is None or about.generation is None:
@@ -140,7 +152,7 @@ class Replies(commands.Cog):
         await self._remix(interaction, source, wish.text)
         if len(message.attachments) > 1:
             used = _text.shown(sent.filename, 100) if sent is not None else ""
-            await _errors.say(interaction, ONE_FILE.format(name=used))
+            await _errors.say(interaction, t(ONE_FILE, name=used))
 
     def _refuse_none(self, message: discord.Message, own_id: int) -> None:
         """Raises what to say to a message without a picture; nothing to plain chat."""
@@ -189,7 +201,9 @@ class Replies(commands.Cog):
             old = (made.prompt, str(options.negative or made.negative_prompt))
             if (edited := _remix.edited(options.prompt, *old)) is not None:
                 options = dataclasses.replace(options, prompt=edited[0], negative=edited[1] or None)
-        await _remix.place(interaction, self._desk, source, options)
+        weight = options.image_weight
+        strength = _remix.own_strength(self._desk, interaction.user.id, weight)
+        await _remix.place(interaction, self._desk, source, options, strength=strength)
 
     def _may_hint(self, person_id: int) -> bool:
         now = time.monotonic()

@@ -18,8 +18,8 @@ class Settings(commands.Cog):
         self._desk = desk
 
     @app_commands.command(description="Your defaults: shape, negative prompt, quality and more.")
-    @app_commands.allowed_installs(guilds=True, users=False)
-    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.allowed_installs(guilds=True, users=True)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
     async def settings(self, interaction: discord.Interaction) -> None:
         """Answers with the card."""
         preferences = self._desk.parts.people.preferences(interaction.user.id)

@@ -12,24 +12,27 @@ from cogs import _answer, _batch, _defaults, _flags, _options, _sheet, _style_bo
 from cogs._album import Page
 from cogs._batch import Wanted
 from cogs._desk import Desk
+from cogs._language import N_, t
 from cogs._options import Options
 from cogs._orders import Order
 from engine import sheets
 from engine.errors import InvalidRequestError
-from engine.styles import key_of
+from engine.style_shelf import key_of
 from engine.types import MAX_ADAPTER_WEIGHT, MAX_PROMPT_LENGTH, MAX_SEED
 
 MAX_MIX_NAME = 30
 MAX_MIXES = 25
-SAVED = (
+SAVED = N_(
     "Saved: **{name}** is {text}. Use it like a style, with /style or the option style of /imagine."
 )
-FORGOTTEN = "Forgotten: there is no mix **{name}** any more."
-NO_SUCH_MIX = 'You have no mix "{name}", so there is nothing to forget.'
-BAD_NAME = "The name of a mix takes 1 to {limit} characters, without commas and colons. Choose another one."
-TAKEN = 'There is a style "{name}" already. Choose another name for the mix.'
-TOO_MANY = "You have {limit} mixes, which is the limit. Forget one with styles:none."
-NO_MIX_OF_MIXES = "A mix is made of styles, not of mixes. Name its styles."
+FORGOTTEN = N_("Forgotten: there is no mix **{name}** any more.")
+NO_SUCH_MIX = N_('You have no mix "{name}", so there is nothing to forget.')
+BAD_NAME = N_(
+    "The name of a mix takes 1 to {limit} characters, without commas and colons. Choose another one."
+)
+TAKEN = N_('There is a style "{name}" already. Choose another name for the mix.')
+TOO_MANY = N_("You have {limit} mixes, which is the limit. Forget one with styles:none.")
+NO_MIX_OF_MIXES = N_("A mix is made of styles, not of mixes. Name its styles.")
 
 
 class Style(commands.Cog):
@@ -40,8 +43,8 @@ class Style(commands.Cog):
         self._desk = desk
 
     @app_commands.command(description="Choose the style of all your pictures, or see it.")
-    @app_commands.allowed_installs(guilds=True, users=False)
-    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.allowed_installs(guilds=True, users=True)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
     @app_commands.describe(
         name='Like neon, or several: neon:0.7, sepia:0.4; "none" draws without',
         strength="0 to 2; 1 is full",
@@ -61,22 +64,23 @@ class Style(commands.Cog):
         if text is not None and (name is not None or number is not None):
             pieces = _styles.with_strength(_styles.parse(text), number)
             again = ", ".join(map(str, pieces))
-            _styles.resolve(self._desk.parts.styles, again, mine.mixes or {})
+            here = self._desk.parts.styles.here(interaction.guild_id)
+            _styles.resolve(here, again, mine.mixes or {})
             await _answer.in_time(
                 interaction,
                 _style_book.set_style(self._desk, interaction.user, again or None),
                 ephemeral=True,
             )
-        content, view = _style_book.current(self._desk, interaction.user.id)
+        content, view = _style_book.current(self._desk, interaction)
         await _answer.answer(interaction, content, ephemeral=True, view=view)
 
     @style.autocomplete("name")
     async def _names(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
-        return _choices(self._desk, interaction, current)
+        return _styles.own_choices(self._desk, interaction, current)
 
 
-@app_commands.allowed_installs(guilds=True, users=False)
-@app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+@app_commands.allowed_installs(guilds=True, users=True)
+@app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
 class Styles(
     commands.GroupCog, group_name="styles", group_description="The styles that pictures can have."
 ):
@@ -93,13 +97,14 @@ class Styles(
         self, interaction: discord.Interaction, query: Range[str, 1, 50] | None = None
     ) -> None:
         """Answers with the first page."""
-        await _send(interaction, await _style_book.page(self._desk, query or ""))
+        here = self._desk.parts.styles.here(interaction.guild_id)
+        await _send(interaction, await _style_book.page(self._desk, here, query or ""))
 
     @app_commands.command(description="Everything about a style.")
     @app_commands.describe(name="Which one")
     async def info(self, interaction: discord.Interaction, name: Range[str, 1, 100]) -> None:
         """Answers with its facts and preview."""
-        style = _styles.single(self._desk.parts.styles, name)
+        style = _styles.single(self._desk.parts.styles.here(interaction.guild_id), name)
         await _send(interaction, await _style_book.facts(self._desk, style))
 
     @app_commands.command(
@@ -127,12 +132,15 @@ class Styles(
         options, private = _flags.read(Options(prompt, seed=seed), private=private)
         text = styles or options.style
         pieces = [one.strip() for one in str(text).split(",") if one.strip()] if text else []
+        here = parts.styles.here(interaction.guild_id)
         if not pieces:
-            usable = parts.styles.usable()[: sheets.MAX_CELLS - 1]
+            usable = here.usable()[: sheets.MAX_CELLS - 1]
             pieces = [_styles.NONE, *(one.name for one in usable)]
         strengths = _sheet.weights_of(weights)
-        found = _sheet.cells(parts.styles, pieces, strengths, mine.mixes or {})
-        options, is_private = _defaults.fill(options, private, mine)
+        found = _sheet.cells(here, pieces, strengths, mine.mixes or {})
+        options, is_private = _defaults.fill(
+            options, private, *_defaults.of(self._desk, interaction)
+        )
         options = dataclasses.replace(options, count=1)
         base = _options.request_from(
             options,
@@ -157,32 +165,33 @@ class Styles(
         styles: Range[str, 1, _styles.MAX_LENGTH],
     ) -> None:
         """Stores the mix."""
-        registry = self._desk.parts.styles
+        registry = self._desk.parts.styles.here(interaction.guild_id)
         mixes = self._desk.parts.people.preferences(interaction.user.id).mixes or {}
         label = _text.clean(name)
         key = key_of(label)
         if not key or len(label) > MAX_MIX_NAME or set(label) & set(",:") or key == _styles.NONE:
-            raise InvalidRequestError(BAD_NAME.format(limit=MAX_MIX_NAME))
+            raise InvalidRequestError(BAD_NAME, limit=MAX_MIX_NAME)
         known = {key_of(one) for one in mixes}
         pieces = _styles.parse(styles)
         shown = _text.shown(label, 100)
         if not pieces:
             if key not in known:
-                raise InvalidRequestError(NO_SUCH_MIX.format(name=label))
+                raise InvalidRequestError(NO_SUCH_MIX, name=label)
             await self._store(interaction, label, None)
-            await _answer.answer(interaction, FORGOTTEN.format(name=shown), ephemeral=True)
+            await _answer.answer(interaction, t(FORGOTTEN, name=shown), ephemeral=True)
             return
+        self._desk.parts.moderation.check_name(interaction.guild_id, label)
         if any(key_of(one.name) == key for one in registry.usable()):
-            raise InvalidRequestError(TAKEN.format(name=label))
+            raise InvalidRequestError(TAKEN, name=label)
         if any(key_of(piece.name) in known | {key} for piece in pieces):
             raise InvalidRequestError(NO_MIX_OF_MIXES)
         if key not in known and len(mixes) >= MAX_MIXES:
-            raise InvalidRequestError(TOO_MANY.format(limit=MAX_MIXES))
+            raise InvalidRequestError(TOO_MANY, limit=MAX_MIXES)
         _styles.resolve(registry, styles, {})
         text = ", ".join(map(str, pieces))
         await self._store(interaction, label, text)
         await _answer.answer(
-            interaction, SAVED.format(name=shown, text=_text.shown(text, 400)), ephemeral=True
+            interaction, t(SAVED, name=shown, text=_text.shown(text, 400)), ephemeral=True
         )
 
     async def _store(self, interaction: discord.Interaction, name: str, text: str | None) -> None:
@@ -193,21 +202,17 @@ class Styles(
         )
 
     @info.autocomplete("name")
-    async def _names(self, _: discord.Interaction, current: str) -> list[Choice[str]]:
-        return _styles.choices(self._desk.parts.styles, {}, current.replace(",", " "))
+    async def _names(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
+        here = self._desk.parts.styles.here(interaction.guild_id)
+        return _styles.choices(here, {}, current.replace(",", " "))
 
     @try_.autocomplete("styles")
     async def _own_lists(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
-        return _choices(self._desk, interaction, current)
+        return _styles.own_choices(self._desk, interaction, current)
 
     @mix.autocomplete("styles")
-    async def _lists(self, _: discord.Interaction, current: str) -> list[Choice[str]]:
-        return _styles.choices(self._desk.parts.styles, {}, current)
-
-
-def _choices(desk: Desk, interaction: discord.Interaction, typed: str) -> list[Choice[str]]:
-    mixes = desk.parts.people.preferences(interaction.user.id).mixes or {}
-    return _styles.choices(desk.parts.styles, mixes, typed)
+    async def _lists(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
+        return _styles.choices(self._desk.parts.styles.here(interaction.guild_id), {}, current)
 
 
 async def _send(interaction: discord.Interaction, page: Page) -> None:

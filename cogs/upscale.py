@@ -7,16 +7,12 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _buttons, _changes, _options, _orders, _source_options, _sources
+from cogs import _buttons, _changes, _remake, _source_options, _sources
 from cogs._desk import Desk
-from cogs._options import Options
 from cogs._orders import Order
-from cogs._sources import Source
 from engine.errors import InvalidRequestError
-from storage.arrivals import Arrival
 
 FAITHFUL, CREATIVE = "faithful", "creative"
-ATTACHED_PROMPT = "a sharp, detailed picture"  # of a picture that nobody has described
 
 _ACTIONS = {
     (2, FAITHFUL): _buttons.UPSCALE,
@@ -34,8 +30,8 @@ class Upscale(commands.Cog):
         self._desk = desk
 
     @app_commands.command(description="Make a picture larger.")
-    @app_commands.allowed_installs(guilds=True, users=False)
-    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.allowed_installs(guilds=True, users=True)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
     @app_commands.describe(
         image="The picture: PNG, JPEG or WebP",
         source="One of your pictures, by words of its prompt, or a link to a message with a picture",
@@ -70,7 +66,7 @@ class Upscale(commands.Cog):
         found = await _source_options.find(self._desk, interaction, image, source)
         is_private = _source_options.is_private(self._desk, interaction, found, private)
         if found.address is not None:
-            await self._attached(interaction, found, action, private=is_private)
+            await _remake.change_file(interaction, found, action, private=is_private)
             return
         generation = found.generation
         assert generation is not None  # a source has one or an address
@@ -81,17 +77,6 @@ class Upscale(commands.Cog):
             )
 
         await self._desk.orders.place(interaction, order, private=is_private)
-
-    async def _attached(
-        self, interaction: discord.Interaction, source: Source, action: str, *, private: bool
-    ) -> None:
-        _orders.check_permissions(interaction, private=private)
-        self._desk.arrivals.check(source.address or "", source.size)
-        request = _options.request_from(Options(prompt=ATTACHED_PROMPT), self._desk.info())
-        order = Order(request, action=action, private=private)
-        submission = _orders.submission_of(interaction, order, _orders.origin_of(interaction))
-        arrival = Arrival(submission, source.address or "", 0.0, takes_size=False)
-        await self._desk.arrivals.place(interaction, arrival)
 
     @upscale.autocomplete("source")
     async def _pictures(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:

@@ -36,14 +36,35 @@ def start(
     world: World, actor: MemberActor, channel: ChannelHandle, name: str, **options: Any
 ) -> InteractionResult:
     """Runs a command without waiting for anything: real time passes for it, as for a slow disk."""
+    return _started(world, actor, channel.id, world.guild.id, name, options)
+
+
+def start_among_friends(
+    world: World, actor: MemberActor, name: str, **options: Any
+) -> InteractionResult:
+    """Runs a command in a group of friends, where the bot is only this person's own app."""
+    channel_id = actor.user.dm_channel.id
+    return _started(world, actor, channel_id, None, name, options, context=2)
+
+
+def _started(
+    world: World,
+    actor: MemberActor,
+    channel_id: int,
+    guild_id: int | None,
+    name: str,
+    options: dict[str, Any],
+    **changes: Any,
+) -> InteractionResult:
     record, payload = base_payload(
         world.env.backend,
         type=InteractionType.APPLICATION_COMMAND,
-        channel_id=channel.id,
-        guild_id=world.guild.id,
+        channel_id=channel_id,
+        guild_id=guild_id,
         user_id=actor.id,
         data=_command(world, name, options),
     )
+    payload |= changes
     with world.env.time_context():
         world.bot._connection.parse_interaction_create(payload)
     return InteractionResult(world.env, record)

@@ -27,6 +27,11 @@ class Cdn:
     anything: bytes | None = None  # at every other address
     asked: int = 0
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What `Settings.attachment_hosts` has to name."""
+        return (self.base.removeprefix("http://"),)
+
     async def serve(self, request: web.Request) -> web.Response:
         self.asked += 1
         await self.may_answer.wait()

@@ -14,32 +14,50 @@ import discord
 import pytest
 from simcord.actors import MemberActor
 from simcord.builders import ChannelHandle, GuildHandle
+from simcord.enums import AppCommandType
 from simcord.env import Env
 
 from cogs._board import Pace
 from cogs._bot import EaselBot
 from cogs._delivery import Patience
-from engine import sheets
 from engine.client import EngineClient
 from engine.errors import RequestError
 from engine.intake.pool import Intake
+from engine.model_card import provisional_info
+from engine.models import Models
+from engine.moderation import Moderation
 from engine.queue import JobQueue
 from engine.settings import Settings
 from engine.styles import Styles
-from engine.types import EngineReady, Limits
+from engine.tally import Tally
+from engine.types import EngineInfo, EngineReady, Limits
+from storage.activity import Activities
 from storage.adapters import AdapterTable
 from storage.arrivals import Arrivals
+from storage.audit import Audit
+from storage.backups import Backups
+from storage.blocked_words import BlockedWords
+from storage.blocks import Blocks
 from storage.database import Database
+from storage.drafts import Drafts
 from storage.facts import Facts
+from storage.figures import Figures
 from storage.gallery import Gallery
+from storage.grants import GrantTable
 from storage.history import History
 from storage.jobs import JobTable
 from storage.ledger import Ledger
+from storage.operation import Operation
 from storage.people import People
 from storage.pictures import PictureFiles
+from storage.places import Places
+from storage.poses import Poses
 from storage.privacy import Privacy
+from storage.purge import Purge
 from storage.reports import Reports
-from tests.cogs.cdn import cdn  # noqa: F401  # a fixture
+from storage.rules import Rules
+from storage.server_models import ServerModels
+from tests.cogs.cdn import Cdn, cdn  # noqa: F401  # a fixture
 from tests.faulty_engine import info_of, parse
 
 SOON_S = 10.0
@@ -74,14 +92,30 @@ class Parts:
     intake: Intake
     adapters: AdapterTable
     styles: Styles
+    models: Models
+    server_models: ServerModels
     history: History
     gallery: Gallery
     people: People
+    operation: Operation
+    places: Places
+    moderation: Moderation
+    poses: Poses
+    drafts: Drafts
     privacy: Privacy
     pictures: PictureFiles
     ledger: Ledger
+    rules: Rules
+    blocks: Blocks
+    grants: GrantTable
+    activities: Activities
     facts: Facts
     reports: Reports
+    audit: Audit
+    tally: Tally
+    figures: Figures
+    backups: Backups
+    purge: Purge
 
 
 class Requests(list[Any]):
@@ -112,6 +146,7 @@ class World:
     ben: MemberActor
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # anything in Discord
     expected: list[type[BaseException]] = field(default_factory=list)  # errors besides refusals
+    shown_admin: list[Any] = field(default_factory=list)  # people for whom /admin is not hidden
 
     def messages(self, channel: ChannelHandle | None = None) -> list[discord.Message]:
         """What everybody sees in the channel, oldest first."""
@@ -180,6 +215,29 @@ class World:
         role = self.guild.create_role("mods", permissions=discord.Permissions(manage_messages=True))
         return self.guild.add_member(self.env.create_user("mod"), roles=[role])
 
+    def manager(self, guild: GuildHandle | None = None) -> MemberActor:
+        """A person who may manage the server, and owns nothing."""
+        guild = guild or self.guild
+        role = guild.create_role("managers", permissions=discord.Permissions(manage_guild=True))
+        return guild.add_member(self.env.create_user("max"), roles=[role])
+
+    def owner(self) -> MemberActor:
+        """An owner of the bot, who is an ordinary member of the server; Discord shows them `/admin`."""
+        person = self.guild.add_member(self.env.create_user("olga"))
+        self.bot.owner_ids = {*(self.bot.owner_ids or ()), person.id}
+        self.show_admin(person)
+        return person
+
+    def show_admin(self, *people: MemberActor) -> None:
+        """Lets Discord offer `/admin` to people without the permission that it is hidden behind."""
+        kind = AppCommandType.CHAT_INPUT
+        command = self.env.backend.find_command("admin", self.guild.id, type=kind)
+        assert command is not None
+        self.shown_admin += people
+        self.guild.set_command_permissions(
+            int(command["id"]), dict.fromkeys(self.shown_admin, True)
+        )
+
     def go(self) -> None:
         """Lets jobs with `engine:hold` go on."""
         (self.state / "go").touch()
@@ -219,16 +277,42 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
         await privacy.finish_interrupted()
         people = People(database)
         await people.load()
-        jobs = JobTable(database, pictures)
-        engine = EngineClient(settings, info_of(parse(["--state", "unused"])))
+        operation = Operation(database)
+        await operation.load()
+        places = Places(database)
+        await places.load()
+        poses = Poses(database)
+        await poses.load()
+        tally = Tally()
+        jobs = JobTable(database, pictures, tally=tally)
+        engine = EngineClient(settings, _expected(settings), tally=tally)
         adapters = AdapterTable(database, settings.data_dir)
         styles = Styles(store=adapters, settings=settings, intake=intake, info=lambda: engine.info)
         await styles.load()
+        rules = Rules(database, configured=limits, info=lambda: engine.info)
+        await rules.load()
+        blocks = Blocks(database)
+        await blocks.load()
+        server_models = ServerModels(database)
+        await server_models.load()
+        models = Models(
+            settings=settings,
+            engine=engine,
+            save=operation.set_choice,
+            allows=lambda guild_id, name: name not in server_models.of(guild_id).denied,
+        )
+        await models.refresh()
+        moderation = Moderation(
+            store=BlockedWords(database), harmless=lambda _: (settings.default_negative_prompt,)
+        )
+        await moderation.load()
         queue = JobQueue(
             store=jobs,
             engine=engine,
-            limits=lambda submission: sheets.limits_for(submission, limits),
-            checks=[styles.check],
+            limits=rules.of_submission,
+            checks=[blocks.check, rules.check, styles.check, models.check, moderation.check],
+            flow=operation.flow,
+            refit=models.refit,
             pace=(1000, 1.0),
         )
         parts = Parts(
@@ -241,17 +325,40 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
             intake=intake,
             adapters=adapters,
             styles=styles,
+            models=models,
+            server_models=server_models,
             history=History(database, pictures),
             gallery=Gallery(database),
             people=people,
+            operation=operation,
+            places=places,
+            moderation=moderation,
+            poses=poses,
+            drafts=Drafts(database),
             privacy=privacy,
             pictures=pictures,
             ledger=Ledger(database),
+            rules=rules,
+            blocks=blocks,
+            grants=GrantTable(database),
+            activities=Activities(database),
             facts=Facts(database),
             reports=Reports(database),
+            audit=Audit(database),
+            tally=tally,
+            figures=Figures(database),
+            backups=Backups(database, settings.data_dir, keep=settings.backups_kept),
+            purge=Purge(database, pictures),
         )
-        async with running(engine.run(), queue.run()):
+        models.restore(operation.choice)
+        async with running(engine.run(), queue.run(), models.run()):
             yield parts
+
+
+def _expected(settings: Settings) -> EngineInfo:
+    if "--by-settings" in (settings.engine_command or ()):
+        return provisional_info(settings)
+    return info_of(parse(["--state", "unused"]))
 
 
 @asynccontextmanager
@@ -279,7 +386,7 @@ async def world_of(
     async with AsyncExitStack() as around:
         parts = await process.enter_async_context(parts_of(settings))
         bot = bot_of(parts, pace)
-        env = Env(bot)
+        env = Env(bot, settle_timeout=SOON_S)  # some answers wait for the intake's process
         await env.start()
         around.push_async_callback(env.shutdown)
         around.push_async_callback(process.aclose)
@@ -363,8 +470,16 @@ def check_messages(world: World) -> None:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """The world; `@pytest.mark.parametrize("world", [...], indirect=True)` gives engine options."""
+async def world(
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    cdn: Cdn,  # noqa: F811
+) -> AsyncIterator[World]:
+    """The world, in which pictures can be attached.
+
+    `@pytest.mark.parametrize("world", [...], indirect=True)` gives engine options.
+    """
     options: tuple[str, ...] = getattr(request, "param", ())
-    async with world_of(settings_for(tmp_path, *options)) as opened:
+    async with world_of(settings_for(tmp_path, *options, attachment_hosts=cdn.hosts)) as opened:
+        cdn.stand_in(opened)
         yield opened

@@ -84,12 +84,12 @@ async def test_command_names_texts_and_options_fit_discords_limits(tmp_path: Pat
             await env.shutdown()
     names = [command["name"] for command in commands if command["type"] == 1]
     assert sorted(names) == [
-        *("help", "history", "imagine", "inpaint", "me", "privacy", "queue", "remix", "settings"),
-        *("style", "styles", "upscale"),
+        *("admin", "help", "history", "imagine", "inpaint", "me", "pose", "poses", "privacy"),
+        *("queue", "remix", "settings", "style", "styles", "upscale"),
     ]
     menus = [command["name"] for command in commands if command["type"] != 1]
     assert set(menus) == {
-        *("Image info", "Remix avatar", "Remix this", "Report image", "Upscale"),
+        *("Image info", "Remix avatar", "Remix this", "Report image", "Upscale", "Use as pose"),
     }
 
     def characters(node: dict[str, object]) -> int:

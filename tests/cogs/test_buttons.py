@@ -134,6 +134,28 @@ async def test_delete_is_refused_to_others_and_allowed_to_moderators(world: Worl
     assert world.messages() == []
 
 
+async def test_moderators_of_another_server_delete_and_cancel_nothing_here(world: World) -> None:
+    first = await made(world)
+    await world.ben.slash(world.channel, "imagine", prompt="a dog engine:hold")
+    (waiting,) = await world.parts.jobs.unfinished()
+    other = world.env.create_guild("other")
+    other._guild.everyone_role.permissions = world.guild._guild.everyone_role.permissions
+    role = other.create_role("mods", permissions=discord.Permissions(manage_messages=True))
+    channel = other.create_text_channel("there")
+    moderator = other.add_member(world.env.create_user("cid"), roles=[role])
+    await moderator.slash(channel, "imagine", prompt="a fish")
+    theirs = await world.result(1, channel)
+    for custom_id in (f"easel:{job_id_of(first)}:delete:0", f"easel:{waiting.id}:cancel:0"):
+        answer = await press(world, moderator, theirs, custom_id)
+        assert answer.ephemeral
+        assert answer.response is not None
+        assert "Manage Messages" in answer.response.content
+    assert first in world.messages()
+    assert (await world.parts.jobs.get(waiting.id)).state is not JobState.CANCELLED
+    world.go()
+    await world.result(2)
+
+
 async def test_buttons_of_a_deleted_picture_say_so(world: World) -> None:
     first = await made(world)
     await world.parts.history.delete_pictures(job_id_of(first))

@@ -14,6 +14,7 @@ from PIL import Image
 from cogs import _buttons, _options, _parcel
 from engine.types import Destination, JobState, Submission
 from storage.jobs import JobTable
+from tests.cogs.acts import start_among_friends
 from tests.cogs.conftest import ONE_PICTURE, World, labels, settings_for, world_of
 
 
@@ -208,6 +209,32 @@ async def test_too_large_for_discord_becomes_a_smaller_file(world: World) -> Non
     assert len(sends(world)) == 2
 
 
+async def test_format_follows_the_limit_that_discord_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = property(lambda _: 200, lambda _, limit: None)  # bytes, for this person in this place
+    monkeypatch.setattr(discord.Interaction, "filesize_limit", told)
+    await world.ann.slash(world.channel, "imagine", prompt="a cat", spoiler=True)
+    result = await world.result()
+    (file,) = result.attachments
+    assert file.filename.endswith(".webp")
+    assert file.is_spoiler()
+    (generation,) = await world.parts.history.recent(world.ann.id)
+    assert (await world.parts.pictures.get(generation.pictures[0])).startswith(b"\x89PNG")
+    await world.ben.click(result, label="Send to DM")
+    (copy,) = world.messages(world.ben.user.dm_channel)
+    assert copy.attachments[0].is_spoiler()
+
+
+async def test_in_a_group_of_friends_the_answer_becomes_the_picture(world: World) -> None:
+    answer = start_among_friends(world, world.ann, "imagine", prompt="a cat")
+    await world.until(lambda: answer.response is not None and answer.response.attachments)
+    assert labels(answer.response) == ONE_PICTURE
+    (generation,) = await world.parts.history.recent(world.ann.id)
+    assert generation.message_id == answer.response.message.id
+    assert sends(world) == []
+
+
 async def test_message_that_discord_refuses_becomes_an_apology(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -224,12 +251,19 @@ def tried_files(world: World) -> int:
     return sum("-1.png" in str(request.json) for request in world.env.http_requests)
 
 
+async def tried_apology(world: World) -> None:
+    """Returns when a try has noticed the missing file: one before may still have read it."""
+    requests = world.env.http_requests
+    await world.until(lambda: "not there any more" in str(requests[-1].json), "an apology's try")
+
+
 async def test_file_that_is_gone_ends_in_an_apology(world: World) -> None:
     world.env.inject_error("POST", "/channels/*/messages", status=503, times=None)
     await world.ann.slash(world.channel, "imagine", prompt="a cat")
     await world.until(lambda: tried_files(world), "a try")
     (generation,) = await world.parts.history.recent(world.ann.id)
     await world.parts.pictures.delete(generation.pictures[0])
+    await tried_apology(world)
     world.env.backend.faults.clear()
     apology = await world.line("not there any more")
     assert labels(apology) == ["Try again"]
@@ -242,6 +276,7 @@ async def test_private_file_that_is_gone_ends_in_an_apology(world: World) -> Non
     await world.until(lambda: tried_files(world), "a try")
     (generation,) = await world.parts.history.recent(world.ann.id)
     await world.parts.pictures.delete(generation.pictures[0])
+    await tried_apology(world)
     world.env.backend.faults.clear()
 
     def apologized() -> bool:

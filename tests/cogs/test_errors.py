@@ -32,8 +32,8 @@ def made(cls: type[errors.EngineError]) -> errors.EngineError:
     }
     if not inspect.isfunction(cls.__init__):
         return cls(values["message"])
-    names = list(inspect.signature(cls).parameters)
-    return cls(*(values[name] for name in names))
+    parameters = inspect.signature(cls).parameters.values()
+    return cls(*(values[one.name] for one in parameters if one.name in values))
 
 
 @pytest.mark.parametrize(

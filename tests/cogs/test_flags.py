@@ -7,7 +7,7 @@ import contextlib
 import pytest
 from hypothesis import given, strategies as st
 
-from cogs import _flags
+from cogs import _flags, _options
 from cogs._options import Options, Quality
 from engine.errors import InvalidRequestError
 
@@ -80,3 +80,19 @@ def test_a_missing_value_is_said_with_an_example(prompt: str) -> None:
 def test_any_text_is_read_or_refused_with_words(prompt: str) -> None:
     with contextlib.suppress(InvalidRequestError):
         assert read(prompt).prompt is not None
+
+
+@pytest.mark.parametrize(("said", "strength"), [("0", 1.0), ("1", 0.5), ("1.5", 0.25), ("2", 0.0)])
+def test_image_weight_is_strength_the_other_way_round(said: str, strength: float) -> None:
+    weight = read(f"a cat --iw {said}").image_weight
+    assert _options.strength_of(None, has_picture=True, weight=weight) == strength
+    assert _options.strength_of(0.9, has_picture=True, weight=weight) == 0.9  # the option wins
+
+
+@pytest.mark.parametrize(
+    ("said", "words"), [("3", "from 0 to 2"), ("much", "from 0 to 2"), ("1", "Attach one")]
+)
+def test_image_weight_needs_its_range_and_a_picture(said: str, words: str) -> None:
+    weight = read(f"a cat --iw {said}").image_weight
+    with pytest.raises(InvalidRequestError, match=words):
+        _options.strength_of(None, has_picture=words != "Attach one", weight=weight)

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cogs import _album, _archive, _drawings
+from cogs import _album, _archive, _buttons, _drawings, _search
 from engine.errors import InvalidRequestError
 from storage.gallery import Wanted
 from storage.pictures import PictureFiles
 from tests.cogs.conftest import World, labels, settings_for, world_of
 from tests.cogs.test_buttons import job_id_of, made
 from tests.cogs.test_sharing import made_in_private
+from tests.cogs.test_styles import put
 
 NOW = datetime(2026, 3, 15, 1, tzinfo=UTC)
 
@@ -87,14 +88,14 @@ async def test_next_pages_of_a_search_stay_in_it_after_a_restart(tmp_path: Path)
     ],
 )
 def test_dates_are_read_as_people_write_them(typed: str | None, day: str | None) -> None:
-    since = _album.since_of(typed, NOW)
+    since = _search.since_of(typed, NOW)
     assert (since and since.date().isoformat()) == day
 
 
 @pytest.mark.parametrize("typed", ["31.1.2026", "2026-13-01", "soon", "5 lightyears", "\ud800"])
 def test_other_dates_are_refused(typed: str) -> None:
     with pytest.raises(InvalidRequestError, match="I do not know the date"):
-        _album.since_of(typed, NOW)
+        _search.since_of(typed, NOW)
 
 
 @pytest.mark.parametrize(
@@ -103,11 +104,56 @@ def test_other_dates_are_refused(typed: str) -> None:
         Wanted(),
         Wanted(starred=True),
         Wanted("a:b c", starred=True),
-        Wanted("x" * 60, since=datetime(2026, 1, 31, tzinfo=UTC)),
+        Wanted("x" * _search.MAX_WORDS, since=datetime(2026, 1, 31, tzinfo=UTC)),
+        Wanted("x" * _search.MAX_WORDS, datetime(2026, 1, 31, tzinfo=UTC), True, ("abcdef01",)),
+        Wanted(styles=("none",)),
     ],
 )
-def test_a_search_fits_into_its_button(wanted: Wanted) -> None:
-    assert _album.decoded(*_album.encoded(wanted)) == wanted
+async def test_a_search_fits_into_its_button(wanted: Wanted, world: World) -> None:
+    index, rest = _search.encoded(wanted)
+    press = _buttons.Press("a" * 13, _buttons.OLDER, index, rest)
+    assert len(press.custom_id) <= 100
+    assert _buttons.parse(press.custom_id) == press
+    assert _search.decoded(world.bot.desk, index, rest) == wanted
+
+
+async def test_searches_in_buttons_of_before_the_styles_are_read(world: World) -> None:
+    old = Wanted("x" * 60, since=datetime(2026, 1, 31, tzinfo=UTC))
+    assert _search.decoded(world.bot.desk, 0, f"20260131:{old.words}") == old
+    assert _search.decoded(world.bot.desk, 1, "-:a:b c") == Wanted("a:b c", starred=True)
+
+
+async def test_pictures_are_listed_by_style_also_after_it_is_gone(tmp_path: Path) -> None:
+    async with world_of(settings_for(tmp_path, per_minute=0)) as world:
+        (neon,) = await put(world, "neon")
+        for number in range(1, 12):
+            style = "none" if number == 3 else "neon:0.5"
+            await world.ann.slash(
+                world.channel, "imagine", prompt=f"fox {number}", steps=1, style=style
+            )
+            await world.result(number)
+        ann, channel = world.ann, world.channel
+        await world.parts.adapters.set_gone(neon.sha256)
+        (other,) = await put(world, "Neon 2")
+        await world.parts.adapters.set_gone(other.sha256)
+        await world.parts.styles.load()
+        answer = await ann.slash(channel, "history list", style="NEON", query="fox")
+        assert answer.response is not None
+        assert answer.response.embeds[0].title == 'Your pictures with "fox" in the style neon'
+        assert text_of(answer).count("**fox") == 9
+        await ann.click(answer.response, label="Older")
+        assert text_of(answer).splitlines()[0] == "`1` **fox 1**"
+        short = await ann.slash(channel, "history list", style=neon.sha256[:8], since="today")
+        assert text_of(short).count("**fox") == 9
+        plain = await ann.slash(channel, "history list", style="none")
+        assert text_of(plain).splitlines()[0] == "`1` **fox 3**"
+        assert text_of(await ann.slash(channel, "history list", style="neon 2")) == _album.NOT_FOUND
+        packed = await ann.slash(channel, "history export", style="neon")
+        assert packed.response is not None
+        assert packed.response.content.startswith("10 pictures of 10 jobs,")
+        unknown = await ann.slash(channel, "history list", style="sepia")
+        assert unknown.response is not None
+        assert "There is no style" in unknown.response.content
 
 
 async def test_star_by_command(world: World) -> None:
@@ -163,7 +209,7 @@ async def test_export_has_pictures_and_what_made_them(world: World) -> None:
     assert answer.response is not None
     assert answer.response.content.startswith("2 pictures of 1 job,")
     (file,) = answer.response.attachments
-    zipped = zipfile.ZipFile(io.BytesIO(await file.read()))
+    zipped = zipfile.ZipFile(io.BytesIO(await file.read(use_cached=True)))
     names = sorted(zipped.namelist())
     assert sorted(Path(name).suffix for name in names) == [".json", ".png", ".png"]
     metadata = json.loads(zipped.read(next(name for name in names if name.endswith(".json"))))

@@ -29,7 +29,7 @@ async def test_imagine_answers_with_a_status_line_and_delivers_the_picture(world
     assert not answer.ephemeral
     result = await world.result()
     assert result.content.startswith(f"**a red circle** — <@{world.ann.id}> · seed 7 · ")
-    assert result.content.endswith("\N{NO-BREAK SPACE}s · 1 of 50 today")
+    assert result.content.endswith("\N{NO-BREAK SPACE}s · 1 of 50 pictures today")
     assert [user.id for user in result.mentions] == [world.ann.id]
     assert labels(result) == ONE_PICTURE
     (picture,) = result.attachments

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +13,7 @@ from cogs import _cells
 from engine.errors import InvalidRequestError
 from engine.types import Generation, Upscaler
 from tests.cogs.cdn import Cdn, photo
-from tests.cogs.conftest import World, settings_for, world_of
-
-
-@pytest.fixture
-async def world(tmp_path: Path, cdn: Cdn) -> AsyncIterator[World]:
-    settings = settings_for(tmp_path, attachment_hosts=(cdn.base.removeprefix("http://"),))
-    async with world_of(settings) as opened:
-        cdn.stand_in(opened)
-        yield opened
+from tests.cogs.conftest import World
 
 
 async def newest(world: World, number: int = 1) -> Generation:
@@ -123,7 +113,7 @@ async def test_attached_mask_for_my_picture(world: World) -> None:
         ({"image": photo()}, "Which part"),
         ({"image": photo(), "cells": "1", "mask": photo()}, "either mask or cells"),
         ({"cells": "1"}, "Which picture"),
-        ({"image": photo(), "cells": "1"}, "Say in the prompt"),
+        ({"image": photo(), "cells": "1"}, "Say what the new one"),
         ({"image": photo(), "cells": "1-9", "invert": True}, "Nothing would be left"),
         ({"image": photo(), "cells": "nose"}, "like 1,2,5"),
     ],

@@ -170,8 +170,9 @@ async def test_help_topics_know_the_limits_that_hold(world: World) -> None:
         ("prompts", f"as much as you say (0 to {MAX_WEIGHT:g}; 1 is normal)"),
         ("options", "in steps of 8, up to 1024"),
         ("buttons", "Reroll"),
+        ("poses", "/poses save"),
         ("history", "/history tree"),
-        ("settings", "your default over the model's own"),
+        ("settings", "a flag over your default"),
         ("limits", "4 jobs waiting or running at a time, start 10 in a minute"),
         ("privacy", "private:True"),
     ):

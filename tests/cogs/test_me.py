@@ -6,8 +6,11 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
+from cogs import _allowance
+from storage.ledger import Usage
 from storage.people import Preferences
 from tests.cogs.conftest import World, labels, settings_for, world_of
 from tests.cogs.test_buttons import made
@@ -23,8 +26,12 @@ def fields(answer: Any) -> dict[str, str]:
 async def test_card_of_somebody_new(world: World) -> None:
     answer = await world.ann.slash(world.channel, "me")
     shown = fields(answer)
-    assert shown["Allowance"].endswith("**50 left**: 0 of 50 used")
-    assert shown["Limits"].startswith("4 jobs waiting or running · 10 jobs a minute · 50 standard")
+    assert shown["Allowance"].endswith("**50 left**: 0 of 50 pictures today")
+    assert shown["Limits"].splitlines() == [
+        "Jobs waiting or running: 4",
+        "Jobs a minute: 10",
+        "Standard pictures in 24 hours: 50",
+    ]
     assert shown["Waiting"] == "You have no jobs waiting."
     assert shown["Defaults"] == "None set; **Change** does."
     assert answer.response is not None
@@ -36,22 +43,41 @@ async def test_card_counts_what_was_made_and_shows_what_is_set(world: World) -> 
     await world.parts.people.set_preferences(
         world.ann.id, "Ann", Preferences(negative="*" * 900, count=2)
     )
-    picture = await made(world, count=3)
+    picture = await made(world, count=3, quality="draft")
     await world.ann.click(picture, label="Star")
     answer = await world.ann.slash(world.channel, "me")
     shown = fields(answer)
-    assert " left**: " in shown["Allowance"]
-    assert "all of it is back <t:" in shown["Allowance"]
+    assert "**48 left**: 2 of 50 pictures today\nAll of it is back <t:" in shown["Allowance"]
+    assert "\n-# Exactly 1.5: drafts and small pictures" in shown["Allowance"]
     assert shown["In your history"] == "3 pictures · 1 star"
     assert "Pictures at a time: 2" in shown["Defaults"]
     assert all(len(value) <= 1024 for value in shown.values())
     assert answer.response is not None
-    assert labels(answer.response) == ["Change", "Reset"]
+    assert labels(answer.response) == ["Change", "Style, remix, language", "Reset"]
     (file,) = answer.response.attachments
     assert (file.description or "").endswith("3 of them today")
-    plot = Image.open(io.BytesIO(await file.read())).convert("RGBA")
+    plot = Image.open(io.BytesIO(await file.read(use_cached=True))).convert("RGBA")
     blue = [count for count, pixel in plot.getcolors(2**24) or [] if pixel == (88, 101, 242, 255)]
     assert sum(blue) > 1000  # the bar of today
+
+
+@pytest.mark.parametrize(
+    ("cost", "daily", "today", "left"),
+    [
+        (0.0, 50.0, "0 of 50 pictures today", 50),
+        (3.55, 50.0, "4 of 50 pictures today", 46),
+        (4.000000001, 50.0, "4 of 50 pictures today", 46),
+        (0.01, 2.5, "1 of 2.5 pictures today", 2),
+        (1200.5, 2000.0, "1,201 of 2,000 pictures today", 799),
+        (51.0, 50.0, "51 of 50 pictures today", 0),
+    ],
+)
+def test_what_was_used_is_told_in_whole_pictures(
+    cost: float, daily: float, today: str, left: int
+) -> None:
+    usage = Usage(cost, daily, None, 0)
+    assert _allowance.today(usage) == today
+    assert _allowance.left(usage) == left
 
 
 async def test_waiting_jobs_fit_into_the_card(tmp_path: Path) -> None:

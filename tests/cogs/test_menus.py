@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import discord
@@ -11,19 +9,16 @@ import pytest
 from simcord.actors import MemberActor
 from simcord.results import InteractionResult
 
-from cogs import _forms, _remix_form, _sources, menus
+from cogs import _remix_form, _sources, menus
 from engine.types import Generation
 from tests.cogs.cdn import Cdn, photo
-from tests.cogs.conftest import World, settings_for, world_of
+from tests.cogs.conftest import World
 
 
-@pytest.fixture
-async def world(tmp_path: Path, cdn: Cdn, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+@pytest.fixture(autouse=True)
+def _avatars(cdn: Cdn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Avatars are served where attachments are."""
     monkeypatch.setattr(discord.Asset, "BASE", cdn.base)
-    settings = settings_for(tmp_path, attachment_hosts=(cdn.base.removeprefix("http://"),))
-    async with world_of(settings) as opened:
-        cdn.stand_in(opened)
-        yield opened
 
 
 async def made(world: World, prompt: str = "a cat", **options: Any) -> tuple[Any, Generation]:
@@ -112,7 +107,8 @@ async def test_remix_this_takes_anybodys_picture(world: World) -> None:
     await world.start()
     answer = await world.ben.submit_modal(form, {"prompt": "a hat", "strength": "subtle"})
     assert answer.ephemeral
-    assert answer.response.content == _forms.UNKNOWN_FORM
+    assert "I was restarted" in answer.response.content
+    assert answer.response.content.endswith("```\na hat\n```")  # typed for nothing, but not lost
 
 
 async def test_messages_without_a_picture_are_told_so(world: World) -> None:
@@ -162,7 +158,7 @@ async def test_reports_are_stored_once(world: World) -> None:
     assert answer.response.content == menus.REPORT_OTHERS
 
 
-async def test_upscale_is_for_one_picture_of_ours(world: World) -> None:
+async def test_upscale_is_for_one_picture(world: World) -> None:
     message, parent = await made(world)
     await world.ben.context_menu(world.channel, "Upscale", message)
     await world.result(2)
@@ -173,8 +169,12 @@ async def test_upscale_is_for_one_picture_of_ours(world: World) -> None:
     answer = await world.ben.context_menu(world.channel, "Upscale", several)
     assert answer.response.content == menus.SEVERAL.format(count=2)
     foreign = await world.ann.send(world.channel, "look", attachments=[photo()])
-    answer = await world.ben.context_menu(world.channel, "Upscale", foreign)
-    assert answer.response.content == menus.ONLY_MINE
+    await world.ben.context_menu(world.channel, "Upscale", foreign)
+    await world.result(4)
+    child = await newest(world, world.ben)
+    assert child.submission.action == "upscale"
+    assert child.submission.parent_id is None
+    assert (child.request.width, child.request.height) == (240, 120)
 
 
 async def test_an_avatar_is_remixed(world: World, cdn: Cdn) -> None:

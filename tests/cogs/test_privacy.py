@@ -7,7 +7,10 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from storage.people import Preferences
+from tests.cogs.cdn import Cdn, photo
 from tests.cogs.conftest import World, labels, settings_for, world_of
 from tests.cogs.test_buttons import made
 
@@ -42,7 +45,7 @@ async def test_export_has_everything_about_one_person(world: World) -> None:
     assert answer.ephemeral
     assert answer.response is not None
     (file,) = answer.response.attachments
-    zipped = zipfile.ZipFile(io.BytesIO(await file.read()))
+    zipped = zipfile.ZipFile(io.BytesIO(await file.read(use_cached=True)))
     about = json.loads(zipped.read("about-me.json"))
     assert about["person"][0]["defaults"] == {"count": 2}
     assert len(about["charges"]) == 1
@@ -89,6 +92,34 @@ async def test_waiting_jobs_and_their_status_lines_go_too(tmp_path: Path) -> Non
         assert world.parts.queue.waiting() == []
         await world.until(lambda: world.messages() == [], "the status line is deleted")
         assert traces(world) == []
+
+
+@pytest.mark.parametrize("private", [False, True])
+async def test_a_picture_that_is_being_fetched_leaves_no_job_and_no_file(
+    world: World, cdn: Cdn, private: bool
+) -> None:
+    cdn.may_answer.clear()
+    prompt = f"a {SECRET}"
+    placed = await world.ann.slash(
+        world.channel, "imagine", prompt=prompt, image=photo(), private=private
+    )
+    await world.ben.slash(world.channel, "imagine", prompt="his hat", image=photo())
+    question = await world.ann.slash(world.channel, "privacy delete")
+    await world.ann.click(question.response, label="Delete everything")
+    cdn.may_answer.set()
+    his = await world.result()
+    await world.until(
+        lambda: [m.id for m in world.messages()] == [his.id], "her status line is deleted"
+    )
+    assert "his hat" in his.content
+    assert (await world.parts.privacy.holdings(world.ann.id)).jobs == 0
+    assert await world.parts.arrivals.left_behind() == []
+    assert traces(world) == []
+    if private:
+        assert placed.response is None  # deleted through its token
+    again = await world.ann.slash(world.channel, "imagine", prompt="anew", image=photo())
+    assert again.acknowledged
+    await world.result(2)
 
 
 async def test_confirmed_erasure_of_a_killed_bot_is_finished_by_the_next_start(

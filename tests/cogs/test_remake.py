@@ -14,7 +14,7 @@ from PIL import Image
 from cogs import _buttons, _changes
 from engine.types import Generation, Upscaler
 from tests.cogs.acts import Recorder, press
-from tests.cogs.cdn import Cdn, photo
+from tests.cogs.cdn import photo
 from tests.cogs.conftest import World, labels, settings_for, world_of
 
 
@@ -94,6 +94,22 @@ async def test_u3_upscales_the_third_picture_for_the_presser_after_a_restart(wor
     assert usage.used_today < 0.1  # far less than a picture
 
 
+@pytest.mark.parametrize("world", [("--upscaler",)], indirect=True)
+async def test_a_learned_upscaler_is_used_where_there_is_one(world: World) -> None:
+    message = await made(world)
+    first = await of(world, message)
+    large = await after(world, world.ben, message, "Upscale")
+    assert large.request.upscaler is Upscaler.SWIN2SR
+    answer = await world.ben.click(world.results()[-1], label="Info")
+    assert answer.response is not None
+    fields = {field.name: field.value for field in answer.response.embeds[0].fields}
+    assert fields["Upscaler"] == "Swin2SR"
+    await world.ann.slash(world.channel, "upscale", source=first.id, factor=4)
+    larger = await of(world, await world.result(3))
+    assert larger.request.upscaler is Upscaler.SWIN2SR
+    assert larger.request.width == 4 * first.request.width
+
+
 async def test_v2_varies_the_second_picture_as_often_as_there_were(world: World) -> None:
     message = await made(world, count=2)
     before = await of(world, message)
@@ -164,7 +180,7 @@ async def test_more_is_a_private_menu_whose_pictures_are_public(
     assert menu.response is not None
     assert rows(menu.response) == [
         ["Left", "Right", "Up", "Down"],
-        ["Upscale 4x", "Upscale (Creative)"],
+        ["Upscale 4x", "Upscale (Creative)", "Use as pose"],
     ]
     new = await after(world, world.ben, menu.response, "Left")
     assert not new.submission.destination.private
@@ -312,17 +328,14 @@ async def test_remix_form_of_several_pictures_asks_which(world: World) -> None:
     assert (new.request.init_image, new.request.strength) == (before.pictures[2], 0.35)
 
 
-async def test_remix_form_takes_another_picture(tmp_path: Path, cdn: Cdn) -> None:
-    settings = settings_for(tmp_path, attachment_hosts=(cdn.base.removeprefix("http://"),))
-    async with world_of(settings) as world:
-        cdn.stand_in(world)
-        message = await made(world)
-        form = await world.ben.click(message, label="Remix")
-        values = {"prompt": "a cat", "negative": "", "strength": "medium", "file": photo()}
-        await world.ben.submit_modal(form, values)
-        new = await of(world, await world.result(2))
-        assert (await stored(world, new.request.init_image)).size == (120, 60)
-        assert (new.request.prompt, new.request.strength) == ("a cat", 0.55)
+async def test_remix_form_takes_another_picture(world: World) -> None:
+    message = await made(world)
+    form = await world.ben.click(message, label="Remix")
+    values = {"prompt": "a cat", "negative": "", "strength": "medium", "file": photo()}
+    await world.ben.submit_modal(form, values)
+    new = await of(world, await world.result(2))
+    assert (await stored(world, new.request.init_image)).size == (120, 60)
+    assert (new.request.prompt, new.request.strength) == ("a cat", 0.55)
 
 
 async def test_remix_of_a_picture_that_is_gone_opens_no_form(

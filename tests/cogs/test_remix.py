@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import discord
 import pytest
 
 from cogs import _remix, _sources
-from cogs.remix import NO_SOURCE, TWO_SOURCES
+from cogs._source_options import NO_SOURCE, TWO_SOURCES
 from engine.errors import InvalidRequestError
 from engine.types import Generation
 from tests.cogs.acts import Recorder, forge
 from tests.cogs.cdn import Cdn, photo
-from tests.cogs.conftest import World, settings_for, world_of
+from tests.cogs.conftest import World
 from tests.cogs.test_styles import put
-
-
-@pytest.fixture
-async def world(tmp_path: Path, cdn: Cdn) -> AsyncIterator[World]:
-    settings = settings_for(tmp_path, attachment_hosts=(cdn.base.removeprefix("http://"),))
-    async with world_of(settings) as opened:
-        cdn.stand_in(opened)
-        yield opened
 
 
 async def newest(world: World, person: Any = None) -> Generation:
@@ -265,6 +255,24 @@ async def test_a_style_stays_until_another_one_is_named(world: World) -> None:
         assert used == ([wanted] if wanted else [])
     shown = await world.ann.autocomplete(world.channel, "remix", "style", "sep")
     assert [choice["value"] for choice in shown] == ["sepia"]
+
+
+async def test_the_form_offers_the_styles_for_one_picture(world: World) -> None:
+    neon, sepia = await put(world, "neon", "sepia")
+    await world.ann.slash(world.channel, "imagine", prompt="a cat", style="neon")
+    message = await world.result()
+    wanted = {":keep": [neon.sha256], "sepia": [sepia.sha256], "none": []}
+    for number, (style, adapters) in enumerate(wanted.items(), 2):
+        form = await world.ann.click(message, label="Remix")
+        fields = {
+            one["component"]["custom_id"]: one["component"] for one in form.modal["components"]
+        }
+        assert list(fields) == ["prompt", "negative", "strength", "style", "file"]
+        assert [o["label"] for o in fields["style"]["options"]][2:] == ["neon", "sepia"]
+        values = {"prompt": "a dog", "negative": "", "strength": "medium", "style": [style]}
+        await world.ann.submit_modal(form, values)
+        await world.result(number)
+        assert [one.sha256 for one in (await newest(world)).request.adapters] == adapters
 
 
 async def test_the_same_remix_twice_makes_one_job(world: World) -> None:

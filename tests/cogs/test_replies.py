@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import discord
@@ -14,10 +13,11 @@ from simcord.builders import ChannelHandle
 
 from cogs import _buttons, _remix, _sources, _wishes, replies
 from cogs._wishes import Wish
+from engine.errors import InvalidRequestError
 from engine.types import Generation
 from storage.people import Preferences
-from tests.cogs.cdn import Cdn, photo
-from tests.cogs.conftest import World, labels, settings_for, world_of
+from tests.cogs.cdn import photo
+from tests.cogs.conftest import World, labels
 
 ME = 42
 ACTIONS = {
@@ -29,14 +29,6 @@ ACTIONS = {
     _buttons.REROLL,
     _buttons.INFO,
 }
-
-
-@pytest.fixture
-async def world(tmp_path: Path, cdn: Cdn) -> AsyncIterator[World]:
-    settings = settings_for(tmp_path, attachment_hosts=(cdn.base.removeprefix("http://"),))
-    async with world_of(settings) as opened:
-        cdn.stand_in(opened)
-        yield opened
 
 
 @pytest.mark.parametrize(
@@ -55,14 +47,36 @@ async def world(tmp_path: Path, cdn: Cdn) -> AsyncIterator[World]:
         ("vary  Strong", Wish("", 0, _buttons.VARY_STRONG)),
         ("zoom 2", Wish("", 0, _buttons.ZOOM)),
         ("zoom out 2x", Wish("", 0, _buttons.ZOOM)),
-        ("zoom 3", Wish("zoom 3")),  # there is no such zoom, so these are words
+        ("zoom in on the cat", Wish("zoom in on the cat")),
+        ("Thanks!", None),
+        ("thank you", None),
+        ("\N{SMILING FACE WITH HEART-SHAPED EYES}", None),
+        (
+            "\N{WHITE HEAVY CHECK MARK} \N{THUMBS UP SIGN}\N{EMOJI MODIFIER FITZPATRICK TYPE-3}",
+            None,
+        ),
+        (":)", None),
+        ("\N{CAT FACE}" * 30, Wish("\N{CAT FACE}" * 30)),  # nobody laughs for so long
+        ("+\N{CAT FACE}", Wish("+\N{CAT FACE}")),
+        ("!!!", None),
+        ("a cat, thanks", Wish("a cat, thanks")),
+        ("\N{CAT FACE} in snow", Wish("\N{CAT FACE} in snow")),
+        ("\u732b", Wish("\u732b")),
         ("delete", Wish("delete")),  # an action that is not there
         ("reroll it please", Wish("reroll it please")),
         ("", Wish()),
     ],
 )
-def test_a_text_is_a_prompt_unless_all_of_it_is_a_keyword(text: str, wanted: Wish) -> None:
+def test_a_text_is_a_prompt_unless_all_of_it_is_a_keyword_or_chat(
+    text: str, wanted: Wish | None
+) -> None:
     assert _wishes.read(text, ME, ACTIONS) == wanted
+
+
+@pytest.mark.parametrize("text", ["zoom 3", "zoom out 1.2x", "zoom x4"])
+def test_another_zoom_than_there_is_is_no_prompt(text: str) -> None:
+    with pytest.raises(InvalidRequestError, match=r"zoom 2 or zoom 1\.5"):
+        _wishes.read(text, ME, ACTIONS)
 
 
 async def made(world: World, prompt: str = "a cat", **options: Any) -> tuple[Any, Generation]:
@@ -109,10 +123,14 @@ def said(world: World, channel: ChannelHandle | None = None) -> list[discord.Mes
     ]
 
 
-async def told(world: World, person: MemberActor, text: str) -> Any:
+async def told(
+    world: World, person: MemberActor, text: str, channel: ChannelHandle | None = None
+) -> Any:
     """Returns the bot's reply with the text once it is there; it mentions the person alone."""
     found = await world.until(
-        lambda: next((m for m in said(world) if text in m.content.replace("\\", "")), None),
+        lambda: next(
+            (m for m in said(world, channel) if text in m.content.replace("\\", "")), None
+        ),
         f"a reply with {text!r}",
     )
     assert found.content.startswith(f"<@{person.id}> ")
@@ -138,6 +156,14 @@ async def test_text_alone_remixes_the_picture_for_the_one_who_replies(world: Wor
     assert child.submission.origin == f"message:{reply.id}"
     usage = await world.parts.ledger.usage(world.ben.id, world.parts.limits)
     assert usage.used_today > 0
+
+
+async def test_image_weight_in_a_reply_says_how_far_it_goes(world: World) -> None:
+    message, _ = await made(world)
+    await world.ben.send(world.channel, "a dog --iw 1.5", reply_to=message)
+    await world.result(2)
+    request = (await newest(world, world.ben)).request
+    assert (request.prompt, request.strength) == ("a dog", 0.25)
 
 
 async def test_cancel_below_the_answer_to_a_reply_ends_it(world: World) -> None:
@@ -233,7 +259,9 @@ async def test_chat_is_left_alone(world: World) -> None:
     robot = world.guild.add_member(world.env.create_user("robot", bot=True))
     await robot.send(world.channel, "a dog", reply_to=message)
     await world.ben.forward(message, world.channel)
-    assert len(world.messages()) == before + 4
+    await world.ben.send(world.channel, "Thank you!", reply_to=message)
+    await world.ben.send(world.channel, "\N{FIRE}", reply_to=message)
+    assert len(world.messages()) == before + 6
 
 
 async def test_keywords_press_the_buttons(world: World) -> None:
@@ -330,6 +358,15 @@ async def test_replies_in_a_dm(world: World) -> None:
     await world.ann.send_dm("a hat", attachments=attachments)
     await world.result(3, channel=dm)
     assert (await newest(world)).request.prompt == "a hat"
+
+
+async def test_words_alone_in_a_dm_are_told_what_i_take(world: World) -> None:
+    dm = world.ann.user.dm_channel
+    await world.ann.send_dm("a cat")
+    answer = await told(world, world.ann, "/imagine", dm)
+    assert "From words alone" in answer.content
+    await world.ann.send_dm("Thanks!")
+    assert len(said(world, dm)) == 1
 
 
 async def test_whoever_wants_everything_private_is_not_shown_in_public(world: World) -> None:

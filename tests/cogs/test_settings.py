@@ -11,6 +11,7 @@ from cogs import _buttons, _defaults
 from cogs._options import Options
 from storage.people import Preferences
 from tests.cogs.conftest import World, labels
+from tests.cogs.test_styles import put
 
 MINE = Preferences(aspect="16:9", count=2, negative="text", quality="draft")
 
@@ -49,7 +50,9 @@ def test_the_nearest_default_counts(
 async def test_defaults_are_set_in_a_form_and_count_for_their_owner(world: World) -> None:
     card = await world.ann.slash(world.channel, "settings")
     assert card.ephemeral
-    assert set(fields(card).values()) == {"not set", "no", "everybody in the channel"}
+    assert set(fields(card).values()) == {
+        *("not set", "no", "everybody in the channel", "auto: as your Discord")
+    }
     done = await fill(
         world, card, aspect=["3:2"], count=["2"], quality="draft", negative=" *text* "
     )
@@ -81,6 +84,64 @@ async def test_the_form_shows_what_is_set(world: World) -> None:
     assert inner["negative"]["value"] == "text"
     for name, value in (("aspect", "16:9"), ("count", "2"), ("quality", "draft")):
         assert [o["value"] for o in inner[name]["options"] if o.get("default")] == [value]
+
+
+MORE = "Style, remix, language"
+
+
+async def test_style_remix_strength_and_language_have_a_form_of_their_own(world: World) -> None:
+    (neon,) = await put(world, "neon")
+    await world.parts.people.set_preferences(world.ann.id, "Ann", Preferences(count=1))
+    card = await world.ann.slash(world.channel, "settings")
+    form = await world.ann.click(card.response, label=MORE)
+    entered = {"style": "neon:0.5", "remix_strength": "subtle", "language": ["en"]}
+    await world.ann.submit_modal(form, entered)
+    mine = Preferences(count=1, style="neon:0.5", remix_strength="subtle", language="en")
+    assert world.parts.people.preferences(world.ann.id) == mine
+    assert {"neon:0.5", "Subtle", "English"} <= set(fields(card).values())
+    await world.ann.slash(world.channel, "imagine", prompt="a cat", seed=1)
+    await world.result()
+    await world.ann.slash(world.channel, "remix", source="cat")
+    await world.result(2)
+    remix, cat = await world.parts.history.recent(world.ann.id)
+    assert [one.sha256 for one in cat.request.adapters] == [neon.sha256]
+    assert remix.request.strength == 0.35
+    await world.ann.slash(world.channel, "remix", source="cat", strength="strong")
+    await world.result(3)
+    assert (await world.parts.history.recent(world.ann.id))[0].request.strength == 0.75
+    form = await world.ann.click(world.results()[0], label="Remix")
+    chosen = inner_of(form)["strength"]["options"]
+    assert [o["value"] for o in chosen if o.get("default")] == ["subtle"]
+    form = await world.ann.click(card.response, label=MORE)
+    inner = inner_of(form)
+    assert inner["style"]["value"] == "neon:0.5"
+    for name, value in (("remix_strength", "subtle"), ("language", "en")):
+        assert [o["value"] for o in inner[name]["options"] if o.get("default")] == [value]
+    unset = {"style": "none", "remix_strength": "unset", "language": ["unset"]}
+    await world.ann.submit_modal(form, unset)
+    assert world.parts.people.preferences(world.ann.id) == Preferences(count=1, style="none")
+    assert "auto: as your Discord" in fields(card).values()
+    form = await world.ann.click(card.response, label=MORE)
+    await world.ann.submit_modal(form, unset | {"language": ["de"]})
+    assert world.parts.people.language(world.ann.id) == "de"
+    assert "Deutsch" in fields(card).values()
+
+
+async def test_a_style_that_is_not_there_is_refused(world: World) -> None:
+    card = await world.ann.slash(world.channel, "settings")
+    form = await world.ann.click(card.response, label=MORE)
+    unset = {"remix_strength": "unset", "language": ["unset"]}
+    answer = await world.ann.submit_modal(form, unset | {"style": "neon"})
+    assert answer.response is not None
+    assert "There is no style" in answer.response.content
+    assert world.parts.people.preferences(world.ann.id) == Preferences()
+
+
+def inner_of(form: InteractionResult) -> dict[str, Any]:
+    """The fields of an open form."""
+    spec = form._interaction.modal
+    assert spec is not None
+    return {c["component"]["custom_id"]: c["component"] for c in spec["components"]}
 
 
 async def test_private_by_default_unless_said_otherwise(world: World) -> None:
@@ -137,7 +198,7 @@ async def test_every_button_fits_into_what_discord_keeps(world: World) -> None:
     assert len(longest.custom_id) <= 100
     assert _buttons.parse(longest.custom_id) == longest
     card = await world.ann.slash(world.channel, "settings")
-    assert labels(card.response) == ["Change", "Reset"]
+    assert labels(card.response) == ["Change", "Style, remix, language", "Reset"]
 
 
 def test_a_picture_to_start_from_decides_the_shape() -> None:

@@ -12,10 +12,9 @@ from simcord.results import InteractionResult
 from cogs import _sheet
 from engine import sheets
 from engine.errors import RequestError
-from engine.types import Destination, Job, JobState, Limits, Submission
+from engine.types import Job, JobState
 from tests.cogs.conftest import World, labels
 from tests.cogs.test_styles import MIXES, put, registry, said
-from tests.engine.scripted import request
 
 CAT = "a cat"
 
@@ -163,17 +162,6 @@ def test_cells_are_styles_by_weights_and_plain_once() -> None:
     assert _sheet.weights_of("0.3; 1,1") == [0.3, 1.0]
     with pytest.raises(RequestError, match="is no weight"):
         _sheet.weights_of("much")
-
-
-def test_a_sheet_counts_as_one_job() -> None:
-    limits = Limits(waiting=4, queue=500, daily=50.0, per_minute=10)
-
-    def submission(origin: str) -> Submission:
-        return Submission(origin, 1, "Ann", Destination(1), request())
-
-    cell = submission(sheets.origin_of(sheets.key_of(5, is_sheet=True), 0))
-    assert sheets.limits_for(cell, limits) == Limits(15, 500, 50.0, 21)
-    assert sheets.limits_for(submission("interaction:5"), limits) == limits
 
 
 def test_labels_are_drawn_into_the_sheet() -> None:

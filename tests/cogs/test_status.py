@@ -17,6 +17,7 @@ from engine.types import (
     EngineDied,
     EngineLoading,
     EngineReady,
+    Flow,
     GenerationRequest,
     Job,
     JobState,
@@ -86,6 +87,13 @@ def test_loading_line_says_what_is_loaded() -> None:
     place = Queued("j", 1, None)
     face = _status.queued(job_of(), place, EngineLoading("downloading unet", 0.4))
     assert "The engine is loading: downloading unet (40%). You are #1 in line." in face.content
+    changing = _status.queued(job_of(), place, EngineLoading("loading the unet", 0.5, "dream"))
+    words = "The model is being changed to dream: loading the unet (50%). You are #1 in line."
+    assert words in changing.content
+    paused = _status.queued(job_of(), place, EngineLoading("x"), flow=Flow.PAUSED)
+    assert "Paused by the operator of this bot. You are #1 in line" in paused.content
+    draining = _status.queued(job_of(), place, READY, flow=Flow.DRAINING)
+    assert draining.content.endswith("#1 in line")
     again = _status.queued(job_of(), place, EngineDied("x", ()))
     assert "will be started again. You are #1 in line" in again.content
     hopeless = _status.queued(job_of(), place, EngineDied("x", (), is_hopeless=True))

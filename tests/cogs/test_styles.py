@@ -54,7 +54,7 @@ def registry(*names: str) -> Styles:
             return found
 
     styles = Styles(store=Store(), settings=Settings(), intake=None, info=lambda: model)  # type: ignore[arg-type]
-    styles._known = {one.sha256: one for one in found}
+    styles._book.replace(found)
     return styles
 
 
@@ -206,6 +206,8 @@ async def test_a_style_that_is_gone_is_told_politely(world: World) -> None:
     used = await world.ann.click(page.response, label="neon")
     assert "not there any more" in said(used)
     assert len(world.results()) == 1
+    await world.ben.click(first, label="Upscale")  # which needs no style
+    assert (await made(world, 2)).upscaler is not None
 
 
 async def test_browsing_shows_previews_words_and_buttons(world: World) -> None:

@@ -6,9 +6,9 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
-from cogs import _text
+from cogs import _counts, _text
 
 PIECES = st.one_of(
     st.characters(),
@@ -38,6 +38,7 @@ def test_clean_text_is_one_visible_line(text: str) -> None:
 
 
 @given(HOSTILE)
+@example("::0:")
 def test_escaped_text_has_no_markup_of_its_own(text: str) -> None:
     escaped = _text.escape(text)
     # An escaped character means nothing; a letter takes its place, so that nothing moves together.
@@ -101,6 +102,6 @@ def test_emoji_count_as_clients_count_them(number: int) -> None:
 
 
 def test_numbers_and_lists_read_well() -> None:
-    assert [_text.count(n, "job") for n in (0, 1, 1200)] == ["0 jobs", "1 job", "1,200 jobs"]
+    assert [_counts.jobs(n) for n in (0, 1, 1200)] == ["0 jobs", "1 job", "1,200 jobs"]
     assert _text.joined_within(["one", "two", "three"], 7) == "one\ntwo"
     assert _text.joined_within(["longer than that"], 7) == ""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 
 from cogs._fetch import GONE, NOT_DISCORD
@@ -18,14 +16,6 @@ from tests.cogs.cdn import Cdn, photo
 from tests.cogs.conftest import World, labels, settings_for, world_of
 
 LOOKING = "Looking at your picture"
-
-
-@pytest.fixture
-async def world(tmp_path: Path, cdn: Cdn) -> AsyncIterator[World]:
-    settings = settings_for(tmp_path, attachment_hosts=(cdn.base.removeprefix("http://"),))
-    async with world_of(settings) as opened:
-        cdn.stand_in(opened)
-        yield opened
 
 
 def files_of(world: World) -> list[Path]:
@@ -75,7 +65,7 @@ async def test_the_picture_is_looked_at_after_the_answer_and_then_drawn(
 
 async def test_options_go_before_the_shape_of_the_picture(world: World) -> None:
     await world.ann.slash(
-        world.channel, "imagine", prompt="a hat", image=photo(), strength=0.25, aspect="1:1"
+        world.channel, "imagine", prompt="a hat --iw 1.5", image=photo(), aspect="1:1"
     )
     await world.result()
     (generation,) = await world.parts.history.recent(world.ann.id)
@@ -116,8 +106,7 @@ async def test_what_memory_can_refuse_is_refused_at_once(
 
 
 async def test_a_file_that_says_its_size_is_not_fetched(tmp_path: Path, cdn: Cdn) -> None:
-    host = cdn.base.removeprefix("http://")
-    settings = settings_for(tmp_path, attachment_hosts=(host,), max_upload_mb=0.001)
+    settings = settings_for(tmp_path, attachment_hosts=cdn.hosts, max_upload_mb=0.001)
     async with world_of(settings) as world:
         cdn.stand_in(world)
         data = ("photo.png", bytes(3000))

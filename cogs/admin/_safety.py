@@ -1,0 +1,47 @@
+"""`/admin safety`: which words, pictures and reports are dealt with how."""
+
+import discord
+from discord import app_commands
+from discord.app_commands import Choice, Range
+
+from cogs import _blocked_words
+from cogs._authority import Reach, only
+
+_SCOPE = "This server, or all servers and DMs (the bot's owners only)"
+_SCOPES = [
+    Choice(name="this server", value=_blocked_words.SERVER),
+    Choice(name="everywhere", value=_blocked_words.ALL),
+]
+
+
+class SafetyGroup(app_commands.Group):
+    """What a server does not want to see."""
+
+    def __init__(self) -> None:
+        """Needs nothing: the desk comes with each interaction."""
+        super().__init__(name="safety", description="What must not be asked for or shown here.")
+
+    @app_commands.command(description="Words that no prompt may have, however they are written.")
+    @app_commands.describe(
+        action="What to do with the list",
+        words="Words or phrases with commas between them; * at the end stands for any ending",
+        scope=_SCOPE,
+    )
+    @app_commands.choices(
+        action=[
+            Choice(name="add", value=_blocked_words.ADD),
+            Choice(name="remove", value=_blocked_words.REMOVE),
+            Choice(name="list", value=_blocked_words.LIST),
+        ],
+        scope=_SCOPES,
+    )
+    @only(Reach.BOTH)
+    async def words(
+        self,
+        interaction: discord.Interaction,
+        action: str,
+        words: Range[str, 1, 4000] | None = None,
+        scope: str = _blocked_words.SERVER,
+    ) -> None:
+        """Changes or shows the list."""
+        await _blocked_words.run(interaction, action, words, scope)

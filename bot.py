@@ -32,6 +32,10 @@ async def _run(options: argparse.Namespace, settings: Settings) -> int:
             from cli.demo import demo
 
             return await demo(settings, options.out)
+        case "imagine" if options.replay is not None:
+            from cli.replay import replay
+
+            return await replay(settings, options)
         case "imagine":
             from cli.imagine import imagine
 
@@ -57,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="say what is missing and how to get it")
 
     imagine = commands.add_parser("imagine", help="make a picture without Discord")
-    imagine.add_argument("prompt")
-    imagine.add_argument("--out", type=Path, required=True, metavar="FILE", help="PNG to write")
+    imagine.add_argument("prompt", nargs="?")
+    imagine.add_argument("--out", type=Path, metavar="FILE", help="PNG to write")
     imagine.add_argument("--seed", type=int, help="0 to 4294967295; random when left out")
     imagine.add_argument("--negative", default="", metavar="TEXT", help="what to keep out")
     imagine.add_argument("--size", metavar="WxH", help="the model's own size when left out")
@@ -69,6 +73,20 @@ def _parser() -> argparse.ArgumentParser:
     imagine.add_argument("--image", type=Path, metavar="FILE", help="picture to start from")
     imagine.add_argument("--strength", type=float, help="0 keeps that picture, 1 ignores it")
     imagine.add_argument(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="white where --image is made anew, black where kept",
+    )
+    imagine.add_argument(
+        "--control",
+        action="append",
+        default=[],
+        metavar="KIND:FILE[:SCALE[:START-END]]",
+        help="ControlNet (openpose, canny, ... or auto) with a map, or a picture to read one from; "
+        "scale 0 to 2, start and end as shares of the steps; again for several",
+    )
+    imagine.add_argument(
         "--style",
         action="append",
         default=[],
@@ -77,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     imagine.add_argument(
         "--clip-skip", type=int, default=0, help="text encoder layers to leave out"
+    )
+    imagine.add_argument(
+        "--replay",
+        type=Path,
+        metavar="FILE",
+        help="make a picture of Easel's (PNG, or JSON of /history export) again and compare it; files "
+        "that it was made from are looked for in the data directory, beside it and in the options above",
     )
     imagine.add_argument("--model", help="pocket, a folder, a .safetensors file or a hub id")
     return parser

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import shutil
+import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from cli.metrics import MISSING
 from engine.model_card import provisional_info
 from engine.settings import Settings
 
 _API = "https://discord.com/api/v10"
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
+_JOINED = 2  # the membership state of who has accepted the invitation to a team
 _FREE_DISK_BYTES = 10 * 2**30  # a full-size model, its download and some thousand pictures
 
 # View Channels, Send Messages, Embed Links, Attach Files, Read Message History, Send Messages in
@@ -65,11 +69,13 @@ async def doctor(settings: Settings) -> int:
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Yields the findings, one after the other."""
-    yield Finding(True, f"Python {sys.version.split()[0]}")
+    yield Finding(True, f"Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}")
     torch = await _probe_torch()
     yield _torch_finding(torch)
     yield _model_finding(settings, has_gpu=bool(torch and torch["device"]))
     yield await asyncio.to_thread(_disk_finding, settings.data_dir)
+    if settings.metrics_port is not None:
+        yield _metrics_finding(settings)
     async for finding in _discord_findings(settings):
         yield finding
 
@@ -135,6 +141,27 @@ def _disk_finding(data_dir: Path) -> Finding:
     return Finding(True, f"{data_dir}: {free / 2**30:.0f} GiB free")
 
 
+def _metrics_finding(settings: Settings) -> Finding:
+    if importlib.util.find_spec("prometheus_client") is None:
+        return Finding(False, MISSING)
+    where = f"http://{settings.metrics_host}:{settings.metrics_port}/metrics"
+    return Finding(True, f"Metrics: {where}")
+
+
+def _owners(application: Mapping[str, Any]) -> Finding:
+    """Says who may use the part of /admin that changes what every server sees."""
+    team = application.get("team")
+    if team is None:
+        return Finding(True, f"Owner: {application['owner']['username']}")
+    working = [
+        member["user"]["username"]
+        for member in team["members"]
+        if member["user"]["id"] == team["owner_user_id"]
+        or (member["membership_state"] == _JOINED and member["role"] in ("admin", "developer"))
+    ]
+    return Finding(True, f"Owners: {', '.join(working)} (team {team['name']})")
+
+
 async def _discord_findings(settings: Settings) -> AsyncIterator[Finding]:
     if settings.discord_token is None:
         yield Finding(
@@ -164,5 +191,6 @@ async def _discord_findings(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(False, f"Discord answered {status}. Try again in a minute.")
         return
     yield Finding(True, f"Discord knows the application {application['name']!r}")
+    yield _owners(application)
     yield Finding(True, "Intents: none of the privileged ones is needed")
     yield Finding(True, f"Invite: {invite_link(application['id'])}")

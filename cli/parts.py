@@ -6,27 +6,43 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from engine import sheets
 from engine.client import EngineClient
 from engine.intake.pool import Intake
 from engine.model_card import provisional_info
+from engine.models import Models
+from engine.moderation import Moderation
 from engine.queue import JobQueue
 from engine.settings import Settings
 from engine.styles import Styles
-from engine.types import Limits
+from engine.tally import Tally
+from engine.types import Limits, Submission
+from storage.activity import Activities
 from storage.adapters import AdapterTable
 from storage.arrivals import Arrivals
+from storage.audit import Audit
+from storage.backups import Backups
+from storage.blocked_words import BlockedWords
+from storage.blocks import Blocks
 from storage.database import Database
+from storage.drafts import Drafts
 from storage.facts import Facts
+from storage.figures import Figures
 from storage.gallery import Gallery
+from storage.grants import GrantTable
 from storage.history import History
 from storage.jobs import JobTable
 from storage.ledger import Ledger
+from storage.operation import Operation
 from storage.people import People
 from storage.pictures import PictureFiles
+from storage.places import Places
+from storage.poses import Poses
 from storage.privacy import Privacy
+from storage.purge import Purge
 from storage.references import collect_garbage
 from storage.reports import Reports
+from storage.rules import Rules
+from storage.server_models import ServerModels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +57,30 @@ class Parts:
     arrivals: Arrivals
     intake: Intake
     ledger: Ledger
+    rules: Rules
+    blocks: Blocks
+    grants: GrantTable
+    activities: Activities
     history: History
     gallery: Gallery
     people: People
+    operation: Operation
+    places: Places
+    moderation: Moderation
+    poses: Poses
+    drafts: Drafts
     privacy: Privacy
     facts: Facts
     reports: Reports
+    audit: Audit
+    tally: Tally
+    figures: Figures
+    backups: Backups
+    purge: Purge
     adapters: AdapterTable
     styles: Styles
+    models: Models
+    server_models: ServerModels
     engine: EngineClient
     queue: JobQueue
 
@@ -73,11 +105,45 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         await privacy.finish_interrupted()
         people = People(database)
         await people.load()
-        jobs = JobTable(database, pictures)
-        engine = EngineClient(settings, provisional_info(settings))
+        operation = Operation(database)
+        await operation.load()
+        places = Places(database)
+        await places.load()
+        poses = Poses(database)
+        await poses.load()
+        tally = Tally()
+        jobs = JobTable(database, pictures, tally=tally)
+        engine = EngineClient(settings, provisional_info(settings), tally=tally)
         adapters = AdapterTable(database, settings.data_dir)
+        await adapters.collect_garbage()
         styles = Styles(store=adapters, settings=settings, intake=intake, info=lambda: engine.info)
         await styles.load()
+        rules = Rules(database, configured=limits, info=lambda: engine.info)
+        await rules.load()
+        blocks = Blocks(database)
+        await blocks.load()
+        server_models = ServerModels(database)
+        await server_models.load()
+        models = Models(
+            settings=settings,
+            engine=engine,
+            save=operation.set_choice,
+            allows=lambda guild_id, name: name not in server_models.of(guild_id).denied,
+        )
+        await models.refresh()
+
+        def harmless(submission: Submission) -> tuple[str | None, ...]:
+            """Returns what counts as negative prompt where nobody gives one."""
+            place, info = submission.destination, engine.info
+            return (
+                settings.default_negative_prompt,
+                info.default_negative_prompt if info is not None else None,
+                places.server(place.guild_id or 0).negative,
+                places.channel(place.channel_id).negative,
+            )
+
+        moderation = Moderation(store=BlockedWords(database), harmless=harmless)
+        await moderation.load()
         yield Parts(
             settings=settings,
             limits=limits,
@@ -87,19 +153,37 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             arrivals=Arrivals(database),
             intake=intake,
             ledger=Ledger(database),
+            rules=rules,
+            blocks=blocks,
+            grants=GrantTable(database),
+            activities=Activities(database),
             history=History(database, pictures),
             gallery=Gallery(database),
             people=people,
+            operation=operation,
+            places=places,
+            moderation=moderation,
+            poses=poses,
+            drafts=Drafts(database),
             privacy=privacy,
             facts=Facts(database),
             reports=Reports(database),
+            audit=Audit(database),
+            tally=tally,
+            figures=Figures(database),
+            backups=Backups(database, settings.data_dir, keep=settings.backups_kept),
+            purge=Purge(database, pictures),
             adapters=adapters,
             styles=styles,
+            models=models,
+            server_models=server_models,
             engine=engine,
             queue=JobQueue(
                 store=jobs,
                 engine=engine,
-                limits=lambda submission: sheets.limits_for(submission, limits),
-                checks=[styles.check],
+                limits=rules.of_submission,
+                checks=[blocks.check, rules.check, styles.check, models.check, moderation.check],
+                flow=operation.flow,
+                refit=models.refit,
             ),
         )

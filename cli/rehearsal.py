@@ -28,6 +28,7 @@ class BotProcess:
     def __init__(self, discord: Playground, folder: Path, **settings: str) -> None:
         """`settings` are variables ("EASEL_MODEL"); data, log and health file lie in `folder`."""
         self.discord = discord
+        self.program = [sys.executable, str(_ROOT / "bot.py")]
         self.data_dir = folder / "data"
         self.log_file = folder / "easel.log"
         self.health_file = folder / "health.json"
@@ -67,8 +68,7 @@ class BotProcess:
         }
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                str(_ROOT / "bot.py"),
+                *self.program,
                 env=clean | self.discord.env() | self.environment,
                 stdout=log,
                 stderr=log,
@@ -105,6 +105,15 @@ class BotProcess:
         process.send_signal(signal.SIGKILL)
         await process.wait()
         await self.discord.offline()
+
+    async def wait(self, timeout_s: float) -> int:
+        """Returns the exit code when the bot ends by itself.
+
+        Raises:
+            TimeoutError: It still runs.
+        """
+        async with asyncio.timeout(timeout_s):
+            return await self._started().wait()
 
     def is_running(self) -> bool:
         """True between `start` and the end of the process."""

@@ -10,9 +10,10 @@ import sys
 import aiohttp
 import discord
 
+from cli import metrics
 from cli.health import Health
 from cli.logs import set_up_logging
-from cli.parts import open_parts
+from cli.parts import Parts, open_parts
 from cogs._bot import EaselBot
 from engine.errors import StartError
 from engine.settings import Settings
@@ -52,11 +53,15 @@ async def run(settings: Settings) -> int:
         async with open_parts(settings) as parts, asyncio.TaskGroup() as tasks:
             bot = EaselBot(parts=parts)
             health = Health(parts.queue, settings.health_file, is_connected=bot.is_ready)
+            parts.models.restore(parts.operation.choice)
             tasks.create_task(parts.engine.run(), name="engine")
+            tasks.create_task(parts.models.run(), name="models")
             tasks.create_task(parts.queue.run(), name="queue")
             tasks.create_task(parts.intake.run(), name="intake")
             tasks.create_task(parts.styles.run(), name="styles")
             tasks.create_task(health.run(), name="health")
+            tasks.create_task(_serve_metrics(parts, health), name="metrics")
+            tasks.create_task(parts.backups.run(settings.backup_every_h), name="backups")
             tasks.create_task(bot.serve(), name="status lines and deliveries")
             tasks.create_task(_connect(bot, settings), name="discord")
             tasks.create_task(_until(stop), name="signals")
@@ -78,6 +83,11 @@ def _first(group: BaseExceptionGroup[StartError]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+async def _serve_metrics(parts: Parts, health: Health) -> None:
+    async with metrics.serving(parts, health):
+        await asyncio.Event().wait()
 
 
 async def _until(stop: asyncio.Event) -> None:

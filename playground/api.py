@@ -15,7 +15,16 @@ from urllib.parse import unquote
 from aiohttp import BodyPartReader, web
 
 from playground.errors import ApiError, Unauthorized
-from playground.faults import Asked, Fault, FaultHook, Limited, Refused, Reset, no_faults
+from playground.faults import (
+    Asked,
+    Fault,
+    FaultHook,
+    Limited,
+    Phase,
+    Refused,
+    Reset,
+    no_faults,
+)
 from playground.messages import Upload
 from playground.model import Json
 from playground.ratelimits import RateLimits, Verdict
@@ -85,7 +94,7 @@ class Api:
     def _wrap(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             started = self._world.clock.monotonic()
-            status, answer, headers, call = await self._run(route, request)
+            status, answer, headers, call, fault = await self._run(route, request)
             note: Json = {
                 "method": route.method,
                 "path": route.path,
@@ -96,6 +105,7 @@ class Api:
                 "request": call.body if call else None,
                 "files": _described(call.uploads) if call else [],
                 "response": answer,
+                **({"fault": fault} if fault else {}),
             }
             if isinstance(answer, Reset):
                 note["status"], note["response"] = 0, "connection reset"
@@ -109,8 +119,8 @@ class Api:
 
     async def _run(
         self, route: Route, request: web.Request
-    ) -> tuple[int, Any, dict[str, str], Call | None]:
-        """Handles one request; returns status, answer, headers and what was parsed."""
+    ) -> tuple[int, Any, dict[str, str], Call | None, Phase | None]:
+        """Handles one request; returns status, answer, headers, what was parsed, and when it was failed."""
         call: Call | None = None
         verdict = Verdict(True, {})
         try:
@@ -121,25 +131,25 @@ class Api:
                 route.bucket, major(request.match_info), counts_globally=route.is_global
             )
             if not verdict.passed:
-                return *_limited(verdict), call
+                return *_limited(verdict), call, None
             asked = Asked(route.method, route.path, call.path, call.body)
             fault = await self.faults(asked, "before")
             if fault is not None:
-                return *_failed(fault), call
+                return *_failed(fault), call, "before"
             answer = await route.handler(call)
             fault = await self.faults(asked, "after")
             if fault is not None:
-                return *_failed(fault), call
+                return *_failed(fault), call, "after"
         except Unauthorized:
-            return 401, {"message": "401: Unauthorized", "code": 0}, {}, call
+            return 401, {"message": "401: Unauthorized", "code": 0}, {}, call, None
         except ApiError as error:
-            return error.status, error.body(), verdict.headers, call
+            return error.status, error.body(), verdict.headers, call, None
         except (ConnectionError, web.HTTPException):
             raise
         except Exception as error:
             self.bugs.append(error)
             raise
-        return 204 if answer is None else 200, answer, verdict.headers, call
+        return 204 if answer is None else 200, answer, verdict.headers, call, None
 
 
 async def parse(request: web.Request) -> Call:

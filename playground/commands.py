@@ -12,6 +12,11 @@ from playground.world import World
 CHAT_INPUT, USER_MENU, MESSAGE_MENU = 1, 2, 3
 _MOST = {CHAT_INPUT: 100, USER_MENU: 15, MESSAGE_MENU: 15}
 _CHARACTERS = 8000
+LOCALES = frozenset((
+    "en-US", "en-GB", "bg", "zh-CN", "zh-TW", "hr", "cs", "id", "da", "nl", "fi",
+    "fr", "de", "el", "hi", "hu", "it", "ja", "ko", "es-419", "lt", "no",
+    "pl", "pt-BR", "ro", "ru", "es-ES", "sv-SE", "th", "tr", "uk", "vi",
+))  # fmt: skip
 
 
 class Commands:
@@ -55,6 +60,8 @@ class Commands:
             if sum(key[0] == kind for key in keys) > most:
                 message = f"Maximum number of application commands of this type reached ({most})."
                 errors.add("_", "MAX_APPLICATION_COMMANDS", message)
+        for kind in _MOST:
+            _check_unique([body for body in bodies if _key(body)[0] == kind], "_", errors)
         errors.raise_any()
         old = self._scopes.get(scope, {})
         self._scopes[scope] = {
@@ -129,12 +136,13 @@ def _check_command(body: Json, path: str, errors: FormErrors) -> None:
         return
     if kind != CHAT_INPUT:
         errors.length(f"{path}.name", name, 1, 32)
+        for locale, text in _translations(body, "name", path, errors):
+            errors.length(f"{path}.name_localizations.{locale}", text, 1, 32)
         if body.get("description"):
             message = "Context menu commands cannot have a description"
             errors.add(f"{path}.description", "APPLICATION_COMMAND_DESCRIPTION_INVALID", message)
         return
-    _check_name(name, f"{path}.name", errors)
-    errors.length(f"{path}.description", body.get("description"), 1, 100)
+    _check_texts(body, path, errors)
     _check_options(body.get("options") or [], path, errors, depth=0)
     if _size(body) > _CHARACTERS:
         message = f"Command exceeds maximum size ({_CHARACTERS})"
@@ -148,17 +156,46 @@ def _check_name(name: object, path: str, errors: FormErrors) -> None:
         errors.add(path, "APPLICATION_COMMAND_INVALID_NAME", message)
 
 
+def _check_texts(one: Json, path: str, errors: FormErrors) -> None:
+    """Name and description of a command or option, in English and in other languages."""
+    _check_name(one.get("name"), f"{path}.name", errors)
+    errors.length(f"{path}.description", one.get("description"), 1, 100)
+    for locale, text in _translations(one, "name", path, errors):
+        _check_name(text, f"{path}.name_localizations.{locale}", errors)
+    for locale, text in _translations(one, "description", path, errors):
+        errors.length(f"{path}.description_localizations.{locale}", text, 1, 100)
+
+
+def _translations(one: Json, key: str, path: str, errors: FormErrors) -> list[tuple[str, str]]:
+    found = one.get(f"{key}_localizations") or {}
+    for locale in found.keys() - LOCALES:
+        message = f"Value must be one of {sorted(LOCALES)}."
+        errors.add(f"{path}.{key}_localizations.{locale}", "ENUM_TYPE_COERCE", message)
+    return [(locale, text) for locale, text in found.items() if locale in LOCALES]
+
+
+def _check_unique(siblings: list[Json], path: str, errors: FormErrors) -> None:
+    """No two have the same name in any language."""
+    for locale in LOCALES:
+        names = [
+            (one.get("name_localizations") or {}).get(locale) or one.get("name") for one in siblings
+        ]
+        for name in {name for name in names if names.count(name) > 1}:
+            message = f"Option names must be unique ({name}, {locale})"
+            errors.add(path, "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", message)
+
+
 def _check_options(options: list[Json], path: str, errors: FormErrors, *, depth: int) -> None:
     if len(options) > 25:
         errors.add(f"{path}.options", "BASE_TYPE_MAX_LENGTH", "Must be 25 or fewer in length.")
+    _check_unique(options, f"{path}.options", errors)
     names: set[str] = set()
     optional_seen = False
     nested = [option.get("type") in (1, 2) for option in options]
     for index, option in enumerate(options):
         where = f"{path}.options.{index}"
         kind = option.get("type")
-        _check_name(option.get("name"), f"{where}.name", errors)
-        errors.length(f"{where}.description", option.get("description"), 1, 100)
+        _check_texts(option, where, errors)
         if option.get("name") in names:
             message = "Option names must be unique"
             errors.add(where, "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", message)
@@ -189,7 +226,10 @@ def _check_value_option(option: Json, path: str, errors: FormErrors) -> None:
         errors.add(path, "APPLICATION_COMMAND_OPTION_AUTOCOMPLETE_CHOICES", message)
     values = []
     for index, choice in enumerate(choices):
-        errors.length(f"{path}.choices.{index}.name", choice.get("name"), 1, 100)
+        where = f"{path}.choices.{index}"
+        errors.length(f"{where}.name", choice.get("name"), 1, 100)
+        for locale, text in _translations(choice, "name", where, errors):
+            errors.length(f"{where}.name_localizations.{locale}", text, 1, 100)
         value = choice.get("value")
         values.append(value)
         if kind == 3:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import html
 
+from playground.emoji import escaped
 from playground.markdown import Markdown
 from playground.model import Json, label_of
 
-# Drawn here, since not every machine has a font with emoji.
-_DRAWN = {
-    "\N{ANTICLOCKWISE DOWNWARDS AND UPWARDS OPEN CIRCLE ARROWS}": (
-        '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 11a8 8 0 0 1 14-4l2-2v6h-6l2-2a5 5 0 '
-        '0 0-9 2zm16 2a8 8 0 0 1-14 4l-2 2v-6h6l-2 2a5 5 0 0 0 9-2z"/></svg>'
-    ),
-}
 _STYLES = {1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "link", 6: "primary"}
 
 
@@ -45,8 +39,7 @@ def _component(component: Json, markdown: Markdown, seen_at: float) -> str:
 
 def _button(button: Json) -> str:
     emoji = (button.get("emoji") or {}).get("name") or ""
-    emoji = _DRAWN.get(emoji) or html.escape(emoji)
-    text = " ".join(part for part in (emoji, html.escape(button.get("label") or "")) if part)
+    text = " ".join(escaped(part) for part in (emoji, button.get("label") or "") if part)
     style = _STYLES.get(button["style"], "secondary")
     if button["style"] == 5:
         url = html.escape(button["url"], quote=True)

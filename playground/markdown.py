@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from playground.emoji import escaped
+
 _INLINE = re.compile(
     r"""
       (?P<escape>\\[^0-9A-Za-z\s])
@@ -139,10 +141,10 @@ class Markdown:
         done = []
         at = 0
         for match in _INLINE.finditer(text):
-            done.append(html.escape(text[at : match.start()]))
+            done.append(escaped(text[at : match.start()]))
             done.append(self._span(match, seen_at))
             at = match.end()
-        done.append(html.escape(text[at:]))
+        done.append(escaped(text[at:]))
         return "".join(done)
 
     def _span(self, match: re.Match[str], seen_at: float) -> str:

@@ -190,8 +190,13 @@ def _body(message: Json, markdown: Markdown, base: str) -> str:
         parts.append(f'<div class="{kind}">{text}</div>')
     if message["edited_at"]:
         parts.append(_edits(message["edits"], markdown))
-    parts.append(_gallery(message["attachments"], base))
-    parts += [_embed(embed, markdown, seen_at) for embed in message["embeds"]]
+    files = {f"attachment://{one['filename']}": one for one in message["attachments"]}
+    shown_by_embeds = [files.pop(_image_of(embed), None) for embed in message["embeds"]]
+    parts.append(_gallery(list(files.values()), base))
+    parts += [
+        _embed(embed, markdown, seen_at, _picture(image, base) if image else "")
+        for embed, image in zip(message["embeds"], shown_by_embeds, strict=True)
+    ]
     parts.append(controls_html(message["components"], markdown, seen_at))
     if message["reactions"]:
         chips = "".join(
@@ -276,7 +281,8 @@ def _gallery(attachments: list[Json], base: str) -> str:
     files = [one for one in attachments if not one["is_picture"]]
     done = ""
     if pictures:
-        cells = "".join(_picture(one, base, alone=len(pictures) == 1) for one in pictures)
+        alone = len(pictures) == 1
+        cells = "".join(_picture(one, base, width=550 if alone else None) for one in pictures)
         done = f'<div class="gallery n{min(len(pictures), 5)}">{cells}</div>'
     for one in files:
         done += (
@@ -286,14 +292,19 @@ def _gallery(attachments: list[Json], base: str) -> str:
     return done
 
 
-def _picture(picture: Json, base: str, *, alone: bool) -> str:
+def _image_of(embed: Json) -> str:
+    return str((embed.get("image") or {}).get("url") or "")
+
+
+def _picture(picture: Json, base: str, *, width: int | None = 480) -> str:
+    """A picture of at most this width in pixels; None fills the cell of a gallery."""
     source = html.escape(base + picture["file"], quote=True)
     alt = html.escape(picture["description"] or "", quote=True)
     badge = f'<span class="alt" tabindex="0" title="{alt}">ALT</span>' if alt else ""
     style = ""
-    if alone:
+    if width is not None:
         # Small pictures are enlarged a little: a 128-pixel one is hard to judge on today's screens.
-        width = max(256, min(550, picture["width"]))
+        width = max(256, min(width, picture["width"]))
         style = f' style="width:{width}px;aspect-ratio:{picture["width"]}/{picture["height"]}"'
     image = f'<a href="{source}"><img src="{source}" alt="{alt}" loading="lazy"></a>'
     if picture["is_spoiler"]:
@@ -307,7 +318,7 @@ def _size(size: int) -> str:
     return f"{size / 1024:.1f} kB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MB"
 
 
-def _embed(embed: Json, markdown: Markdown, seen_at: float) -> str:
+def _embed(embed: Json, markdown: Markdown, seen_at: float, image: str) -> str:
     colour = f"#{int(embed.get('color') or 0x1E1F22):06x}"
     parts = []
     if embed.get("author"):
@@ -323,6 +334,7 @@ def _embed(embed: Json, markdown: Markdown, seen_at: float) -> str:
     )
     if fields:
         parts.append(f'<div class="fields">{fields}</div>')
+    parts.append(image)
     if embed.get("footer"):
         parts.append(f"<small>{html.escape(embed['footer'].get('text') or '')}</small>")
     return f'<div class="embed" style="border-color:{colour}">{"".join(parts)}</div>'

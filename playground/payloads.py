@@ -200,6 +200,21 @@ class Payloads:
             body["ephemeral"] = True
         return body
 
+    def _embedded(self, message: Message) -> tuple[list[Json], list[Attachment]]:
+        """Its embeds with links to their pictures, and the files that no embed shows.
+
+        Discord lists a file that an embed shows nowhere else.
+        """
+        embeds, files = copy.deepcopy(message.embeds), list(message.attachments)
+        for embed in embeds:
+            for image in (embed.get("image"), embed.get("thumbnail")):
+                name = str((image or {}).get("url")).removeprefix("attachment://")
+                found = next((one for one in files if one.filename == name), None)
+                if image and found is not None:
+                    files.remove(found)
+                    image["url"] = image["proxy_url"] = self._cdn.url(found)
+        return embeds, files
+
     def message(
         self, message: Message, *, content_allowed: bool = True, depth: int = 1, event: bool = False
     ) -> Json:
@@ -213,6 +228,7 @@ class Payloads:
             event: whether this is a gateway event, which also carries the author as a member.
         """
         readable = content_allowed or self._readable_by_bot(message)
+        embeds, files = self._embedded(message) if readable else ([], [])
         body: Json = {
             "id": str(message.id),
             "channel_id": str(message.channel_id),
@@ -226,10 +242,8 @@ class Payloads:
             "mention_everyone": message.mention_everyone,
             "mentions": [self.user(one) for one in message.mentions],
             "mention_roles": [str(role) for role in message.mention_roles],
-            "attachments": [self.attachment(one) for one in message.attachments]
-            if readable
-            else [],
-            "embeds": copy.deepcopy(message.embeds) if readable else [],
+            "attachments": [self.attachment(one) for one in files],
+            "embeds": embeds,
             "components": copy.deepcopy(message.components) if readable else [],
             "pinned": message.pinned,
             "type": message.type,

@@ -14,8 +14,9 @@ from playground.model import Json
 class Recorder:
     """A list of records, each with `seq`, `kind`, wall time `at` and monotonic seconds `t`.
 
-    Kinds: `request` (the bot's REST calls and their answers), `gateway` (what was sent and received,
-    opens and closes), `interaction`, `ack`, `message`, `edit`, `delete`, `person` (what people did).
+    Kinds: `request` (the bot's REST calls and their answers; `fault` says when the loopback failed
+    it on purpose), `gateway` (what was sent and received, opens and closes), `interaction`, `ack`,
+    `unanswered`, `message`, `edit`, `delete`, `person` (what people did).
     Bot tokens and interaction tokens are never in it.
 
     Args:

@@ -8,7 +8,7 @@ from playground.errors import ApiError
 from playground.gateway import Gateway
 from playground.model import Guild, Json
 from playground.payloads import Payloads
-from playground.world import World
+from playground.world import TeamMember, World
 
 
 class ApplicationRoutes:
@@ -109,8 +109,8 @@ class ApplicationRoutes:
             "bot_require_code_grant": False,
             "verify_key": "0" * 64,
             "flags": self._flags,
-            "owner": self._payloads.user(self._world.owner),
-            "team": None,
+            "owner": self._owner(),
+            "team": self._team(),
             "hook": True,
             "redirect_uris": [],
             "interactions_endpoint_url": None,
@@ -118,6 +118,36 @@ class ApplicationRoutes:
             "approximate_guild_count": len(self._world.guilds),
             "approximate_user_install_count": 0,
             "integration_types_config": {"0": {}, "1": {}},
+        }
+
+    def _owner(self) -> Json:
+        """The owner; of a team's application a user that stands for the team, and is nobody."""
+        owner = self._payloads.user(self._world.owner)
+        if self._world.team:
+            owner |= {"id": str(self._world.application_id + 1), "username": "team"}
+        return owner
+
+    def _team(self) -> Json | None:
+        """The team with the application's owner as its own; None while there is nobody else."""
+        if not self._world.team:
+            return None
+        owner = self._world.owner
+        team_id = str(self._world.application_id + 1)
+        return {
+            "id": team_id,
+            "name": "Studio",
+            "icon": None,
+            "owner_user_id": str(owner.id),
+            "members": [
+                {
+                    "team_id": team_id,
+                    "role": member.role,
+                    "membership_state": 2 if member.has_joined else 1,
+                    "permissions": ["*"],
+                    "user": self._payloads.user(member.user),
+                }
+                for member in (TeamMember(owner, "admin"), *self._world.team)
+            ],
         }
 
     async def emojis(self, call: Call) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 
 from aiohttp import web
@@ -215,6 +215,19 @@ class Playground:
         await self._until(
             "gateway", lambda: not self.gateway.connected, timeout_s, "the bot is still there"
         )
+
+    async def reconnected(
+        self, cause: Callable[[], Awaitable[None] | None], timeout_s: float = 15.0
+    ) -> None:
+        """Cuts the bot's line by `cause` and waits until it is back on another one."""
+        before = {session.connection for session in self.gateway.connected}
+        if (cutting := cause()) is not None:
+            await cutting
+
+        def is_back() -> bool:
+            return bool({one.connection for one in self.gateway.connected} - before)
+
+        await self._until("gateway", is_back, timeout_s, "the bot is not back")
 
     async def synced(self, *names: str, timeout_s: float = 15.0) -> None:
         """Waits until the bot has registered these slash commands globally (or any at all)."""

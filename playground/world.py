@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from playground import permissions
@@ -68,6 +69,15 @@ class Signals:
                 del self._waiters[topic]
 
 
+@dataclass
+class TeamMember:
+    """A person in the team that owns the application."""
+
+    user: User
+    role: str = "developer"  # or "admin", "read_only"
+    has_joined: bool = True
+
+
 class World:
     """People, servers, channels and messages, by id."""
 
@@ -80,6 +90,7 @@ class World:
         self.channels: dict[int, Channel] = {}
         self.bot = self.add_user(bot_name.lower(), bot_name, bot=True)
         self.owner = self.add_user("operator", "Operator")
+        self.team: list[TeamMember] = []  # who owns the application beside the owner
 
     @property
     def application_id(self) -> int:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor import PERMISSIONS, Finding, _discord_findings, _disk_finding, _model_finding
+from cli.doctor import (
+    PERMISSIONS,
+    Finding,
+    _discord_findings,
+    _disk_finding,
+    _model_finding,
+    invite_link,
+)
 from engine.settings import Settings
 from playground import Playground
 
@@ -63,3 +70,8 @@ def test_a_hub_model_is_announced_as_a_download() -> None:
     finding = _model_finding(Settings(model="someone/model"), has_gpu=True)
     assert finding.ok is None
     assert "someone/model" in finding.text
+
+
+def test_the_guide_has_the_same_invite_link() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "operating.md"
+    assert f" {invite_link('APPLICATION_ID')}\n" in guide.read_text()

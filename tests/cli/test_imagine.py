@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -27,7 +28,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         env=clean,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
     )
 
 
@@ -91,6 +92,10 @@ def test_style_from_a_file(tmp_path: Path) -> None:
         (["--seed", str(2**64)], "between 0 and 4294967295"),
         (["--image", __file__], "cannot be read as a picture"),
         (["--strength", "0.5"], "--image"),
+        (["--mask", __file__], "cannot be read as a picture"),
+        (["--control", "canny"], "KIND:FILE:SCALE:START-END"),
+        (["--control", f"canny:{__file__}"], "cannot be read as a picture"),
+        (["--replay", __file__], "cannot be read"),
         (["--style", "nothing.safetensors:0.5"], "nothing.safetensors cannot be read"),
         (["--style", __file__], "no .safetensors file"),
         (["--clip-skip", "-1"], "clip skip"),
@@ -136,11 +141,29 @@ def test_demo_deletes_nothing_but_an_earlier_demo(tmp_path: Path) -> None:
 
 
 def test_demo_leaves_a_page_with_its_pictures(tmp_path: Path) -> None:
-    done = run("demo", "--out", str(tmp_path / "demo"))
+    out = tmp_path / "demo"
+    done = run("demo", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "demo" / "index.html").read_text()
+    page = (out / "index.html").read_text()
     assert "a red circle on a blue background" in page
-    assert (tmp_path / "demo" / "conversation.json").stat().st_size > 1000
-    pictures = list((tmp_path / "demo").rglob("*.png"))
-    assert len(pictures) == 6
+    pictures = list(out.rglob("*.png"))
+    assert len(pictures) == 13
     assert all(path.name in page for path in pictures)
+    (channel,) = json.loads((out / "conversation.json").read_text())["channels"]
+    messages = [one for one in channel["messages"] if not one["is_deleted"]]
+
+    def picture_of(words: str) -> Image.Image:
+        (found,) = (one for one in messages if words in one["content"])
+        return read(out / found["attachments"][0]["file"]).convert("RGB")
+
+    skeleton = np.asarray(picture_of("control map (openpose)"))
+    assert skeleton.any(axis=2).mean() > 0.02, "somebody was found in the picture"
+    follower = np.asarray(picture_of("a man in a yellow shirt")).astype(int)
+    cyan = np.abs(follower - (57, 208, 205)).sum(axis=2) < 60
+    assert cyan[:, :20].mean() > 0.9, "the background of the words"
+    for arm in (cyan[14:36, 36:56], cyan[14:36, 78:100]):
+        assert 0.1 < 1 - arm.mean() < 0.7, "both are up, as in the picture"
+    heart = np.asarray(picture_of("style chalk"))
+    assert heart[:, :20].mean() < 60, "the new style is black"
+    preview = [one for one in messages if str(one["embeds"]).count("White outlines on black")]
+    assert [len(one["attachments"]) for one in preview] == [0, 1], "drawn after it was added"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.rehearsal import BotProcess
 from playground import Person, Playground
+from tests.checker.check import check
+from tests.checker.watched_bot import WatchedBot
 
 FAULTY_ENGINE = Path(__file__).parents[1] / "faulty_engine.py"
 
@@ -29,13 +30,16 @@ def engine_options() -> list[str]:
 
 @pytest.fixture
 async def bot(
-    discord: Playground, tmp_path: Path, engine_options: list[str]
-) -> AsyncIterator[BotProcess]:
-    """Not started yet. Its engine is the quick stand-in at the public seam (4 jobs at once)."""
+    request: pytest.FixtureRequest, discord: Playground, tmp_path: Path, engine_options: list[str]
+) -> AsyncIterator[WatchedBot]:
+    """Not started yet. Its engine is the quick stand-in at the public seam (4 jobs at once).
+
+    The checker looks at everything after the test; `@pytest.mark.unfinished` when jobs still wait.
+    """
     state = tmp_path / "engine"
     state.mkdir()
     command = [sys.executable, str(FAULTY_ENGINE), "--state", str(state), "--model", "pocket"]
-    process = BotProcess(
+    process = WatchedBot(
         discord,
         tmp_path,
         EASEL_ENGINE_COMMAND=shlex.join([*command, *engine_options]),
@@ -44,9 +48,14 @@ async def bot(
         EASEL_DAILY_ALLOWANCE="0",
     )
     yield process
-    if process.is_running():
-        assert await process.stop() == 0
-    assert "Traceback" not in process.log(), process.log()
+    has_drained = request.node.get_closest_marker("unfinished") is None
+    await check(process, is_drained=has_drained)
+
+
+@pytest.fixture
+def drawing_bot(discord: Playground, tmp_path: Path) -> WatchedBot:
+    """Not started yet. Its engine is the real one with the pocket model."""
+    return WatchedBot(discord, tmp_path)
 
 
 @pytest.fixture

@@ -7,16 +7,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 
-import psutil
-
-from cli.rehearsal import BotProcess
 from playground import Message, Person
+from tests.checker.watched_bot import WatchedBot
 
 People = Callable[[int], list[Person]]
 JOBS = 20
 
 
-def prompts_delivered(bot: BotProcess) -> Counter[str]:
+def prompts_delivered(bot: WatchedBot) -> Counter[str]:
     """How often the picture of each prompt ("job 7 ") was posted."""
     messages: list[Message] = [
         message
@@ -28,12 +26,6 @@ def prompts_delivered(bot: BotProcess) -> Counter[str]:
     return Counter(f"job {n}" for n in range(JOBS) for m in messages if f"job {n} " in m.content)
 
 
-def engine_of(bot: BotProcess) -> psutil.Process:
-    children = psutil.Process(bot.pid).children()  # beside it: those that read untrusted files
-    [engine] = [child for child in children if "engine.intake.child" not in child.cmdline()]
-    return engine
-
-
 async def submit_all(people: list[Person]) -> None:
     """20 jobs of 5 people, all acknowledged; they run until `let_go`."""
     for number in range(JOBS):
@@ -42,11 +34,11 @@ async def submit_all(people: list[Person]) -> None:
         await invocation.acknowledged()
 
 
-def let_go(bot: BotProcess) -> None:
+def let_go(bot: WatchedBot) -> None:
     (bot.data_dir.parent / "engine" / "go").touch()
 
 
-async def until_running(bot: BotProcess, count: int) -> None:
+async def until_running(bot: WatchedBot, count: int) -> None:
     """Waits until so many status lines show a bar."""
     [guild] = bot.discord.guilds
     [channel] = guild.channels
@@ -57,7 +49,7 @@ async def until_running(bot: BotProcess, count: int) -> None:
     await channel.wait_for(running, timeout_s=30)
 
 
-async def until_all_delivered(bot: BotProcess) -> None:
+async def until_all_delivered(bot: WatchedBot) -> None:
     [guild] = bot.discord.guilds
     [channel] = guild.channels
     await channel.wait_for(lambda _: prompts_delivered(bot).total() >= JOBS, timeout_s=60)
@@ -75,23 +67,26 @@ async def until_all_delivered(bot: BotProcess) -> None:
     assert states == {"rendered": JOBS}
 
 
-async def test_engine_killed_while_jobs_run_and_wait(bot: BotProcess, people: People) -> None:
+async def test_engine_killed_while_jobs_run_and_wait(bot: WatchedBot, people: People) -> None:
     members = people(5)
     await bot.start()
     await submit_all(members)
     await until_running(bot, 4)
-    engine_of(bot).kill()
+    engine = bot.engine()
+    assert engine is not None
+    engine.kill()
     let_go(bot)
     await until_all_delivered(bot)
     assert "engine" in bot.log()
 
 
-async def test_bot_killed_while_jobs_run_and_wait(bot: BotProcess, people: People) -> None:
+async def test_bot_killed_while_jobs_run_and_wait(bot: WatchedBot, people: People) -> None:
     members = people(5)
     await bot.start()
     await submit_all(members)
     await until_running(bot, 4)
-    engine = engine_of(bot)
+    engine = bot.engine()
+    assert engine is not None
     await bot.kill()
     # The engine ends by itself when the bot is gone.
     await asyncio.to_thread(engine.wait, 10)
@@ -100,7 +95,7 @@ async def test_bot_killed_while_jobs_run_and_wait(bot: BotProcess, people: Peopl
     await until_all_delivered(bot)
 
 
-async def test_stop_keeps_waiting_jobs_for_the_next_start(bot: BotProcess, people: People) -> None:
+async def test_stop_keeps_waiting_jobs_for_the_next_start(bot: WatchedBot, people: People) -> None:
     members = people(5)
     await bot.start()
     await submit_all(members)

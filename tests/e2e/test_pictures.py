@@ -6,23 +6,16 @@ import asyncio
 import io
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
 
 from cli.rehearsal import BotProcess
-from playground import Message, Person, Playground
+from playground import Message, Person
 
 pytest.importorskip("torch")
 People = Callable[[int], list[Person]]
 TIMEOUT_S = 120
-
-
-@pytest.fixture
-async def bot(discord: Playground, tmp_path: Path) -> BotProcess:
-    """Not started yet, with the real engine."""
-    return BotProcess(discord, tmp_path)
 
 
 def options_of(line: str) -> dict[str, str | int | float]:
@@ -46,10 +39,10 @@ async def draw(person: Person, /, after: Message | None = None, **options: objec
 
 
 async def test_a_red_circle_on_blue_and_the_same_bytes_again_from_its_info(
-    bot: BotProcess, people: People
+    drawing_bot: BotProcess, people: People
 ) -> None:
     ana, ben = people(2)
-    async with bot:
+    async with drawing_bot as bot:
         first = await draw(ana, prompt="a red circle on a blue background", seed=3)
         png = first.attachments[0].data
         picture = Image.open(io.BytesIO(png)).convert("RGB")

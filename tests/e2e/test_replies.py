@@ -70,4 +70,13 @@ async def test_replies_remix_with_and_without_a_kill_in_between(
     menu = await ben.context_menu("Remix avatar", ana)
     sent = await ben.submit_modal(menu, {"Prompt": "a portrait"})
     await sent.acknowledged()
-    await result(ben, "a portrait", blue)
+    portrait = await result(ben, "a portrait", blue)
+
+    channel.set_permissions(read_message_history=False)  # then the bot cannot reply
+    reply = await ben.send("a coat", reply_to=first)
+    line = await channel.wait_for(lambda m: m.buttons and "a coat" in m.content, after=reply)
+    assert line.reference is None
+    await result(ben, "a coat", reply)
+    channel.set_permissions(attach_files=False)
+    reply = await ben.send("a shoe", reply_to=portrait)
+    await channel.wait_for(lambda m: "I lack Attach Files" in m.content, after=reply)

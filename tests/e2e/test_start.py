@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from cli.rehearsal import BotProcess
 from playground import Person, Playground
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 MAX_BOT_BYTES = 150e6
 
 
+@pytest.mark.unfinished
 async def test_answers_with_a_place_while_the_engine_loads(bot: BotProcess, people: People) -> None:
     bot.environment["EASEL_ENGINE_COMMAND"] += " --never-ready"
     [ana] = people(1)

@@ -45,6 +45,30 @@ WRONG = {
             ]
         )
     ],
+    "unknown language": [command(name_localizations={"xx": "bild"})],
+    "upper case in another language": [command(name_localizations={"de": "Bild"})],
+    "long description in another language": [command(description_localizations={"de": "d" * 101})],
+    "same translated name twice": [
+        command(name_localizations={"de": "bild"}),
+        command(name="draw", name_localizations={"de": "bild"}),
+    ],
+    "options of the same translated name": [
+        command(
+            options=[
+                option(name_localizations={"ja": "画像"}),
+                option(name="b", name_localizations={"ja": "画像"}),
+            ]
+        )
+    ],
+    "long choice in another language": [
+        command(
+            options=[
+                option(
+                    choices=[{"name": "a", "value": "a", "name_localizations": {"de": "a" * 101}}]
+                )
+            ]
+        )
+    ],
     "menu with a description": [{"name": "Remix this", "type": 3, "description": "no"}],
     "sixteen menus": [{"name": f"Menu {i}", "type": 3} for i in range(16)],
 }

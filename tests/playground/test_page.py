@@ -9,6 +9,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import aiohttp
 import discord
 import pytest
 
@@ -195,3 +196,33 @@ def test_plain_text_has_no_markup_and_no_escapes() -> None:
 
 def test_only_a_real_everyone_is_highlighted() -> None:
     assert "mention" in Markdown({}).render("@everyone", 0.0, everyone=True)
+
+
+async def test_an_embed_has_its_picture_inside_and_nowhere_else(
+    scene: Scene, start: Start, png: bytes, tmp_path: Path
+) -> None:
+    bot = await start()
+    channel = bot.get_partial_messageable(scene.channel.id)
+    embed = discord.Embed(title="Sheet").set_image(url="attachment://sheet.png")
+    file = discord.File(io.BytesIO(png), "sheet.png", description="a sheet")
+    sent = await channel.send("here", embed=embed, file=file)
+    assert sent.attachments == []
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(str(sent.embeds[0].image.url)) as got,
+    ):
+        assert await got.read() == png
+    page = await asyncio.to_thread(write_page, scene.discord, tmp_path / "out")
+    text = page.read_text()
+    assert text.count("<figure") == 1
+    assert text.index('class="embed"') < text.index("<figure")
+    assert 'class="gallery' not in text
+
+
+def test_emoji_are_drawn_and_read_out() -> None:
+    rendered = Markdown({}).render(
+        "\N{WHITE MEDIUM STAR} **a \N{LEFTWARDS BLACK ARROW}\ufe0f b**", 0
+    )
+    assert rendered.count("<svg") == 2
+    assert 'aria-label="\N{WHITE MEDIUM STAR}"' in rendered
+    assert "\ufe0f" not in rendered

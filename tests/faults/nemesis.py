@@ -1,0 +1,387 @@
+"""All faults mixed by a seed, while 25 people ask for pictures: `python -m tests.faults.nemesis --seed 1`.
+
+The same people then do the same without faults, for comparison. Faults come after so many results and not
+after some time, so that a slow machine has as many of them as a fast one. Exit code 1 when a promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from playground import ChannelHandle, Limited, Playground, Refused, Reset, Status
+from playground.faults import Asked, Fault, Phase, no_faults
+from playground.model import Json
+from tests.checker.answers import latencies_s
+from tests.checker.check import settle, violations
+from tests.checker.ending import LAG_LIMIT_MS
+from tests.checker.evidence import Evidence, Violation, gather
+from tests.checker.watched_bot import WatchedBot
+from tests.faults.conftest import bot_settings
+from tests.faults.crowd import Crowd
+
+JOBS = 300
+LEAST_PICTURES = 0.95
+LEAST_THROUGHPUT = 0.70
+DRAIN_S = 90.0
+STEP_S = 0.2  # the scripted engine sets the pace: eight rows, four steps a picture
+# Of each kind in a run of 300 jobs.
+FAULTS = {
+    "kill the bot": 2,
+    "restart the bot": 1,
+    "kill the engine": 1,
+    "crash the engine": 1,
+    "stop the engine": 1,
+    "drop the line": 3,
+    "time the session out": 1,
+    "ask to reconnect": 1,
+    "invalidate the session": 1,
+    "deliver an interaction again": 6,
+    "deliver a message again": 3,
+    "delete a status line": 3,
+    "delete a result": 3,
+    "delete a channel": 1,
+    "take a permission away": 2,
+    "limit everything": 1,
+    "block like Cloudflare": 1,
+}
+NOISE = 0.02  # share of requests that Discord fails for no reason
+_REFUSED_ANSWER = Refused(10062)
+
+
+@dataclass
+class Report:
+    """What came of a run.
+
+    Attributes:
+        jobs: Jobs that were accepted, without those that people cancelled.
+        pictures: Those that ended as a picture.
+        seconds: From the first command to the last result.
+        evidence: All that the run left behind.
+        violations: Promises that were broken.
+        lag_ms: The 99th percentile of the event loop's lag in the last minute.
+        done: How often each fault happened.
+    """
+
+    jobs: int
+    pictures: int
+    seconds: float
+    evidence: Evidence
+    violations: list[Violation]
+    lag_ms: float
+    done: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def share(self) -> float:
+        return self.pictures / self.jobs
+
+    @property
+    def pace(self) -> float:
+        """Pictures a second."""
+        return self.pictures / self.seconds
+
+
+class Nemesis:
+    """Does one fault after the other to a running bot."""
+
+    def __init__(self, bot: WatchedBot, crowd: Crowd, seed: int, jobs: int) -> None:
+        self.done = Counter[str]()
+        self._bot = bot
+        self._crowd = crowd
+        self._discord = bot.discord
+        self._random = random.Random(seed)
+        count = max(sum(FAULTS.values()) * jobs // JOBS, 6)
+        kinds = [kind for kind, times in FAULTS.items() for _ in range(times)]
+        self._plan = self._random.sample(kinds, count)
+        self._every = max(jobs // (count + 1), 1)  # results between two faults
+        self._due = asyncio.Semaphore(0)
+        self._limited_until = 0.0
+        self._limit: Limited | None = None
+        crowd.ends.on_end.append(self._count)
+
+    def _count(self, ends: int) -> None:
+        if ends % self._every == 0:
+            self._due.release()
+
+    async def run(self) -> None:
+        """Until everything that was planned is done."""
+        self._discord.faults = self._noise
+        for kind in self._plan:
+            await self._due.acquire()
+            act: Callable[[], Awaitable[None]] = getattr(self, f"_{kind.replace(' ', '_')}")
+            await act()
+            self.done[kind] += 1
+
+    async def _noise(self, asked: Asked, phase: Phase) -> Fault | None:
+        """Fails a few requests: before they do anything, or after."""
+        if self._limit is not None and phase == "before":
+            if time.monotonic() < self._limited_until:
+                return self._limit
+            self._limit = None
+        if self._random.random() >= NOISE / 2:
+            return None
+        faults: list[Fault] = [Status(500), Status(502), Status(504), Reset()]
+        if phase == "before":
+            faults += [Limited(0.3)]
+            if asked.path.endswith("/callback"):
+                faults += [_REFUSED_ANSWER]
+        fault = self._random.choice(faults)
+        self.done[f"{type(fault).__name__} {getattr(fault, 'code', '')} {phase}"] += 1
+        return fault
+
+    def _excuse(self, seconds: float) -> None:
+        """Tells the checker for how long nobody can expect an answer."""
+        self._discord.recorder.add("fault", lasts_s=seconds)
+
+    # The processes.
+
+    async def _kill_the_bot(self) -> None:
+        await self._bot.kill()
+        await self._bot.start()
+
+    async def _restart_the_bot(self) -> None:
+        await self._bot.stop()
+        await self._bot.start()
+
+    async def _kill_the_engine(self) -> None:
+        await self._signal_the_engine(signal.SIGKILL)
+
+    async def _crash_the_engine(self) -> None:
+        await self._signal_the_engine(signal.SIGSEGV)
+
+    async def _stop_the_engine(self) -> None:
+        await self._signal_the_engine(signal.SIGSTOP)
+
+    async def _signal_the_engine(self, number: signal.Signals) -> None:
+        async with asyncio.timeout(30):
+            while True:
+                engine = self._bot.engine()
+                if engine is not None:
+                    break
+                await asyncio.sleep(0.05)
+        try:
+            engine.send_signal(number)
+        except psutil.NoSuchProcess:
+            self.done["engine was gone"] += 1
+
+    # The line.
+
+    async def _drop_the_line(self) -> None:
+        await self._discord.gateway.drop()
+
+    async def _time_the_session_out(self) -> None:
+        await self._discord.gateway.drop(code=4009)
+
+    async def _ask_to_reconnect(self) -> None:
+        self._discord.gateway.ask_reconnect()
+
+    async def _invalidate_the_session(self) -> None:
+        self._excuse(5.0)  # what comes between two sessions is lost
+        self._discord.gateway.invalidate()
+
+    async def _deliver_an_interaction_again(self) -> None:
+        interactions = self._discord.interactions
+        recent = list(interactions.all.values())[-10:]
+        interactions.redeliver(self._random.choice(recent))
+
+    async def _deliver_a_message_again(self) -> None:
+        mine = str(self._discord.world.bot.id)
+        for session in self._discord.gateway.connected:
+            sent = [p["d"]["id"] for p in session.sent
+                    if p["t"] == "MESSAGE_CREATE" and p["d"]["author"]["id"] != mine]  # fmt: skip
+            if sent:
+                wanted = {self._random.choice(sent[-10:])}
+                self._discord.gateway.replay("MESSAGE_CREATE", partial(is_one_of, wanted))
+
+    # Places and messages.
+
+    async def _delete_a_status_line(self) -> None:
+        await self._delete_one("Cancel", "Stop")
+
+    async def _delete_a_result(self) -> None:
+        await self._delete_one("Reroll")
+
+    async def _delete_one(self, *labels: str) -> None:
+        found = [
+            message
+            for channel in self._crowd.channels
+            for message in channel.messages[-20:]
+            if set(labels) & set(message.buttons)
+        ]
+        if found:
+            await self._crowd.moderator.delete(self._random.choice(found))
+
+    async def _delete_a_channel(self) -> None:
+        channels = self._crowd.channels
+        self._random.choice(channels).delete()
+        self._crowd.guild.channel(f"art-again-{len(channels)}")
+
+    async def _take_a_permission_away(self) -> None:
+        channel = self._random.choice(self._crowd.channels)
+        name = self._random.choice(["send_messages", "attach_files", "view_channel"])
+        channel.set_permissions(**{name: False})
+        until = self._crowd.ends.count + 10
+        self._crowd.ends.on_end.append(lambda ends: give_back(channel, name, ends >= until))
+
+    # Discord's limits.
+
+    async def _limit_everything(self) -> None:
+        self._limit_for(1.0, Limited(1.0, is_global=True))
+
+    async def _block_like_Cloudflare(self) -> None:
+        self._limit_for(1.0, Limited(1.0, via=False))
+
+    def _limit_for(self, seconds: float, limit: Limited) -> None:
+        self._limit, self._limited_until = limit, time.monotonic() + seconds
+        self._excuse(seconds + 1.0)
+
+
+def is_one_of(ids: set[str], data: Json) -> bool:
+    return data["id"] in ids
+
+
+def give_back(channel: ChannelHandle, name: str, is_due: bool) -> None:
+    """Gives the bot a permission back once some results later."""
+    overwrite = channel.channel.overwrites.get(channel._discord.world.bot.id)
+    if is_due and not channel.channel.deleted and overwrite is not None and overwrite.deny:
+        channel.set_permissions(**{name: None})
+
+
+async def run(folder: Path, seed: int, jobs: int = JOBS, *, has_faults: bool = True) -> Report:
+    """One run until everything has ended, and what the checker says of it."""
+    async with Playground(rate_limits=None) as discord:
+        crowd = Crowd(discord, seed, jobs, breaks_engine=has_faults)
+        settings = bot_settings(folder, "--step-s", str(STEP_S))
+        bot = WatchedBot(discord, folder, EASEL_STEP_TIMEOUT_S="2", **settings)
+        await bot.start()
+        began = discord.recorder.records[-1]["t"]
+        nemesis = Nemesis(bot, crowd, seed, jobs)
+        struggle = asyncio.create_task(nemesis.run()) if has_faults else None
+        try:
+            await watched(crowd.busy(), struggle)
+            if struggle is not None and not struggle.done():
+                nemesis.done["not reached"] += 1
+                struggle.cancel()
+                await asyncio.gather(struggle, return_exceptions=True)
+            for channel in crowd.channels:
+                channel.set_permissions(send_messages=None, attach_files=None, view_channel=None)
+            discord.faults = no_faults
+            await settle(discord, DRAIN_S)
+            seconds = crowd.ends.last_t - began
+            await bot.stop()
+        finally:
+            if bot.is_running():
+                await bot.kill()
+        evidence = await asyncio.to_thread(gather, bot)
+        kept = [job for job in evidence.jobs.values() if job["state"] != "cancelled"]
+        return Report(
+            jobs=len(kept),
+            pictures=sum(job["state"] == "rendered" for job in kept),
+            seconds=seconds,
+            evidence=evidence,
+            violations=violations(evidence),
+            lag_ms=bot.last_health.get("loop_lag_p99_ms", 0.0),
+            done=nemesis.done + crowd.acts,
+        )
+
+
+async def watched(busy: Awaitable[None], struggle: asyncio.Task[None] | None) -> None:
+    """Waits for the people; an error of the nemesis itself ends the run at once."""
+    people = asyncio.ensure_future(busy)
+    waiting = {people} if struggle is None else {people, struggle}
+    while people in waiting:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if task.exception() is not None:
+                people.cancel()
+                await asyncio.gather(people, return_exceptions=True)
+            task.result()
+
+
+def lines(report: Report, clean: Report | None) -> list[str]:
+    """The report as people read it; what missed its goal is marked."""
+    acks = latencies_s(report.evidence) or [0.0]
+    p99 = acks[int(len(acks) * 0.99)] if len(acks) > 1 else acks[0]
+    said = [
+        f"jobs {report.jobs}, ended as a picture {report.pictures} "
+        f"({report.share:.1%}, at least {LEAST_PICTURES:.0%})",
+        f"violations {len(report.violations)}",
+        f"acknowledged, 99 % within {p99 * 1e3:.0f} ms; event-loop lag, 99 % "
+        f"{report.lag_ms:.0f} ms (goal on a machine with a core to spare: {LAG_LIMIT_MS:.0f})",
+        f"pictures a second {report.pace:.2f}",
+    ]
+    if clean is not None:
+        said[-1] += (
+            f", without faults {clean.pace:.2f}: {report.pace / clean.pace:.0%} "
+            f"(at least {LEAST_THROUGHPUT:.0%})"
+        )
+    said.append("; ".join(f"{name} {count}" for name, count in sorted(report.done.items())))
+    return said
+
+
+def failures(report: Report, clean: Report | None) -> list[str]:
+    """What was promised and not kept."""
+    found = [str(violation) for violation in report.violations]
+    if report.share < LEAST_PICTURES:
+        failed = Counter(job["error"] for job in report.evidence.jobs.values() if job["error"])
+        found.append(f"only {report.share:.1%} ended as a picture: {failed}")
+    if clean is not None:
+        found += [f"without faults: {violation}" for violation in clean.violations]
+        if report.pace < LEAST_THROUGHPUT * clean.pace:
+            found.append(f"only {report.pace / clean.pace:.0%} of the pace without faults")
+    return found
+
+
+async def main(arguments: argparse.Namespace) -> int:
+    """Runs one seed, with faults and without, and says what came of it."""
+    reports: list[Report] = []
+    for has_faults in (True, False)[: 1 if arguments.no_comparison else 2]:
+        with tempfile.TemporaryDirectory(prefix="easel-nemesis-") as folder:
+            report = await run(Path(folder), arguments.seed, arguments.jobs, has_faults=has_faults)
+            reports.append(report)
+            if arguments.keep is not None and has_faults:
+                keep(report.evidence, arguments.keep)
+    report, clean = reports[0], reports[1] if len(reports) > 1 else None
+    write = sys.stdout.write
+    for line in [f"seed {arguments.seed}", *lines(report, clean)]:
+        write(f"{line}\n")
+    found = failures(report, clean)
+    for line in found:
+        write(f"VIOLATION {line}\n")
+    return 1 if found else 0
+
+
+def keep(evidence: Evidence, folder: Path) -> None:
+    """Writes history and log into a folder, to look at."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "easel.log").write_text(evidence.log)
+    with (folder / "history.jsonl").open("w") as file:
+        for record in evidence.records:
+            file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+    (folder / "tables.json").write_text(json.dumps(evidence.tables, default=str, indent=1))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=JOBS)
+    parser.add_argument("--no-comparison", action="store_true", help="only the run with faults")
+    parser.add_argument("--keep", type=Path, help="a folder for history, tables and log")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(parse())))

@@ -1,14 +1,26 @@
 # Each target sets up what it needs in .venv; "make demo" and "make test" work on a fresh machine.
 PYTHON ?= python3
 BIN := .venv/bin
+SEED ?= 1
+KILLS ?= 10
 
-.PHONY: demo test lint format bench pocket clean
+.PHONY: demo test faults nemesis soak lint format messages replays bench bench-history bench-gpu pocket clean
 
 demo: .venv/.ready
 	$(BIN)/python bot.py demo
 
 test: .venv/.ready
 	$(BIN)/python -m pytest
+
+# Long runs of faults; the quick ones are part of "make test".
+faults: .venv/.ready
+	EASEL_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest -m faults --timeout=1200
+
+nemesis: .venv/.ready
+	$(BIN)/python -m tests.faults.nemesis --seed $(SEED)
+
+soak: .venv/.ready
+	$(BIN)/python -m tests.faults.soak
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check .
@@ -19,8 +31,22 @@ format: .venv/.ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+messages: .venv/.ready
+	$(BIN)/python -m cogs._messages $(LANGUAGE)
+
+replays: .venv/.ready
+	EASEL_TEST_REPLAYS=100 $(BIN)/python -m pytest tests/engine/worker/test_replay.py -s --timeout=3000
+
 bench: .venv/.ready
 	$(BIN)/python -m benchmarks.burst
+	$(BIN)/python -m benchmarks.engine --out .work/bench
+
+bench-gpu: .venv/.ready
+	$(BIN)/python -m benchmarks.gpu .work/bench-gpu
+
+# Fills a database with a million pictures first, which takes some minutes.
+bench-history: .venv/.ready
+	$(BIN)/python -m benchmarks.history_search
 
 pocket: .venv/.ready
 	$(BIN)/python -m engine.pocket.train --work .work/pocket --out engine/pocket/model

@@ -10,11 +10,13 @@ engine:exit       exit code 0 at the second step
 engine:early      SIGKILL before the job is reported as started
 engine:partial    SIGKILL after the job's first picture
 engine:last       SIGKILL between the job's last picture and its `done`
+engine:orphan     SIGKILL at the second step, while a child of it holds the socket
 engine:hang       blocks for ever at the second step
 engine:stop       SIGSTOP of itself at the second step
 engine:garbage    bytes that are no frame
 engine:nonsense   a frame with the wrong fields
 engine:cut        half a frame, then no more
+engine:torn       half a frame, then SIGKILL
 engine:hangup     closes the socket and goes on running
 engine:fail       `failed` with GenerationError
 engine:short      `done` without pictures
@@ -29,17 +31,41 @@ import io
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from PIL import Image, PngImagePlugin
 
 from engine import protocol
-from engine.settings import ENGINE_FD_VARIABLE
-from engine.types import EngineInfo, GenerationRequest, Sampler
+from engine.control.maps import MapRequest, Skeleton
+from engine.errors import EngineError
+from engine.types import EngineInfo, GenerationRequest, Sampler, Upscaler
+
+if TYPE_CHECKING:
+    from engine.control.making import MapMaker
+
+# Holds a socket and the engine's output until the other side hangs up.
+_HOLDING = """
+import socket, sys
+held = socket.socket(fileno=int(sys.argv[1]))
+held.setblocking(True)
+while held.recv(65536): pass
+"""
+
+STATS = {  # as of a GPU
+    "rss_bytes": 900 << 20,
+    "cuda_bytes": 3 << 30,
+    "device_free_bytes": 12 << 30,
+    "device_total_bytes": 16 << 30,
+    "steps_per_s": 5.25,
+    "row_steps_per_s": 21.5,
+    "rows": 4,
+}
 
 
 @dataclass
@@ -64,7 +90,17 @@ class FaultyEngine:
         self.waiting: list[Row] = []
         self.running: list[Row] = []
         self.ticks = 0
+        self.finished = 0
+        self.is_draining = False
         self.woken = asyncio.Event()
+
+    @cached_property
+    def maker(self) -> MapMaker:
+        """Makes control maps; OpenCV takes longer to load than most tests to run."""
+        from engine.control.making import MapMaker
+
+        info = info_of(self.options)
+        return MapMaker(info.model, info.control_kinds, find_people=find_people)
 
     async def run(self) -> None:
         self.note("start")
@@ -76,7 +112,9 @@ class FaultyEngine:
             self.send("loading", stage="loading", fraction=number / self.options.loading)
         marker = self.state / "fatal-once"
         is_first = self.options.fatal_once and not marker.exists()
-        if self.options.fatal or is_first:
+        folder = Path(os.environ.get("EASEL_MODEL", "nowhere"))
+        is_broken = self.options.by_settings and (folder / "broken").exists()
+        if self.options.fatal or is_first or is_broken:
             marker.touch()
             self.send("fatal", error="ModelLoadError", message="no model at /nowhere")
             await self.writer.drain()
@@ -102,20 +140,42 @@ class FaultyEngine:
             case "stats":
                 if "die" in frame.fields:
                     self.die(signal.SIGKILL)
-                value = {"pid": os.getpid(), "ticks": self.ticks}
+                value = {"pid": os.getpid(), "ticks": self.ticks, **STATS}
                 self.send("reply", call_id=frame.fields["call_id"], value=value)
+            case "detect":
+                self.detect(frame)
+            case "drain":
+                self.note("drained")
+                self.is_draining = True
         self.woken.set()
+
+    def detect(self, frame: protocol.Frame) -> None:
+        call_id = frame.fields["call_id"]
+        self.note("detect")
+        try:
+            made = self.maker.make(
+                frame.blobs[0], protocol.unpack(MapRequest, frame.fields["request"])
+            )
+        except EngineError as error:
+            value = {"error": type(error).__name__, "message": str(error)}
+            self.send("reply", call_id=call_id, value=value)
+            return
+        value = {"kind": made.kind, "people": made.people, "was_map": made.was_map}
+        self.send("reply", made.png, call_id=call_id, value=value)
 
     async def loop(self) -> None:
         while True:
             if not self.waiting and not self.running:
+                if self.is_draining:
+                    os._exit(0)
                 self.woken.clear()
                 await self.woken.wait()
             self.admit()
             for row in list(self.running):
                 self.step(row)
             self.ticks += 1
-            self.send("heartbeat", ticks=self.ticks)
+            rss_bytes = (100 + self.options.leak_mb * self.finished) << 20
+            self.send("heartbeat", ticks=self.ticks, rss_bytes=rss_bytes)
             await self.writer.drain()
             await asyncio.sleep(self.options.step_s)
 
@@ -151,6 +211,10 @@ class FaultyEngine:
     def misbehave(self, row: Row) -> None:
         if self.does(row, "crash"):
             self.die(signal.SIGKILL)
+        elif self.does(row, "orphan"):
+            fd = self.connection.fileno()
+            subprocess.Popen([sys.executable, "-c", _HOLDING, str(fd)], pass_fds=[fd])
+            self.die(signal.SIGKILL)
         elif self.does(row, "segv"):
             self.die(signal.SIGSEGV)
         elif self.does(row, "exit"):
@@ -169,6 +233,9 @@ class FaultyEngine:
             self.writer.close()
             self.connection.shutdown(socket.SHUT_RDWR)
             time.sleep(3600)  # an exit at once would be told by its code, if it came first
+        elif self.does(row, "torn"):
+            self.writer.write(protocol.encode("heartbeat", {"ticks": 1})[:-3])
+            self.die(signal.SIGKILL)
         elif self.does(row, "hangup"):
             self.connection.shutdown(socket.SHUT_RDWR)
             time.sleep(3600)  # the fault itself: a loop that blocks for ever
@@ -193,6 +260,7 @@ class FaultyEngine:
 
     def end(self, row: Row, kind: str, **fields: Any) -> None:
         self.note(kind, row.job_id)
+        self.finished += 1
         self.send(kind, job_id=row.job_id, **fields)
         self.running.remove(row)
 
@@ -222,6 +290,22 @@ class FaultyEngine:
             log.write(" ".join((str(os.getpid()), *words)) + "\n")
 
 
+def find_people(image: Image.Image) -> list[Skeleton]:
+    """Finds somebody who waves with the right hand in the middle of every reddish picture."""
+    red, _, blue = image.resize((1, 1)).getpixel((0, 0))
+    if red <= blue + 50:
+        return []
+    width, height = image.size
+    return [tuple((x * width, y * height) for x, y in WAVING)]
+
+
+WAVING = (
+    (0.50, 0.20), (0.50, 0.32), (0.42, 0.32), (0.32, 0.26), (0.28, 0.10), (0.58, 0.32),
+    (0.64, 0.46), (0.66, 0.58), (0.45, 0.58), (0.44, 0.76), (0.43, 0.94), (0.55, 0.58),
+    (0.56, 0.76), (0.57, 0.94), (0.48, 0.18), (0.52, 0.18), (0.45, 0.19), (0.55, 0.19),
+)  # fmt: skip
+
+
 def draw(request: GenerationRequest, index: int) -> bytes:
     """Returns a PNG that depends on seed and prompt: two colours, so it is no black picture."""
     seed = request.seed_of(index) + sum(request.prompt.encode())
@@ -236,6 +320,11 @@ def draw(request: GenerationRequest, index: int) -> bytes:
 
 
 def info_of(options: argparse.Namespace) -> EngineInfo:
+    if options.by_settings:
+        from engine.model_card import provisional_info
+        from engine.settings import EngineSettings
+
+        return provisional_info(EngineSettings())
     return EngineInfo(
         model=options.model,
         model_hash="0123456789",
@@ -254,6 +343,8 @@ def info_of(options: argparse.Namespace) -> EngineInfo:
         dtype="float32",
         memory_bytes=1,
         versions={"faulty": "1"},
+        control_kinds=tuple(filter(None, options.controls.split(","))),
+        upscalers=(Upscaler.LANCZOS, *([Upscaler.SWIN2SR] if options.upscaler else [])),
     )
 
 
@@ -265,13 +356,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--load-s", type=float, default=0.0, help="pause before each of them")
     parser.add_argument("--max-rows", type=int, default=8)
     parser.add_argument("--model", default="faulty")
+    parser.add_argument("--by-settings", action="store_true", help="it is the model of EASEL_MODEL")
+    parser.add_argument("--controls", default="canny,openpose", help="kinds of ControlNets")
+    parser.add_argument("--upscaler", action="store_true", help="a learned one as well")
     parser.add_argument("--fatal", action="store_true", help="the model cannot be loaded")
     parser.add_argument("--fatal-once", action="store_true", help="... by the first process")
     parser.add_argument("--never-ready", action="store_true")
+    parser.add_argument("--leak-mb", type=int, default=0, help="memory that each job leaves behind")
     parser.add_argument("--stderr", default="", help="printed at the start")
     return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
-    fd = int(os.environ[ENGINE_FD_VARIABLE])
+    fd = int(os.environ[protocol.ENGINE_FD_VARIABLE])
     asyncio.run(FaultyEngine(parse(), socket.socket(fileno=fd)).run())

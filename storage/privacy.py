@@ -174,7 +174,6 @@ class Privacy:
         while hashes := await self._erase_some(person_id):
             await drop_unused(self._db, self._pictures, sorted(hashes - {""}))
         await self._forget_words()
-        is_small = await self._db.size_bytes() <= _VACUUM_BYTES
         async with self._db.transaction() as tx:
             now = self._clock()
             # What was used up today stays as bare amounts, or erasing would be a way to more.
@@ -197,12 +196,11 @@ class Privacy:
             )
             await tx.rows("DELETE FROM erasures WHERE person_id = ?", (person_id,))
             await audit.note(tx, now, person_id, ERASED)
-            if not is_small:
-                await tx.rows(
-                    "INSERT INTO facts (key, value) VALUES (?, '1') ON CONFLICT DO NOTHING",
-                    (_VACUUM_LATER,),
-                )
-        await self._db.scrub(vacuum=is_small)
+            await tx.rows(
+                "INSERT INTO facts (key, value) VALUES (?, '1') ON CONFLICT DO NOTHING",
+                (_VACUUM_LATER,),
+            )
+        await self._scrub(vacuum=await self._db.size_bytes() <= _VACUUM_BYTES)
         log.info("Erased what was stored about a person")
 
     async def finish_interrupted(self) -> None:
@@ -215,9 +213,7 @@ class Privacy:
                 await self.erase(person_id)
             row = await self._db.row("SELECT 1 FROM facts WHERE key = ?", (_VACUUM_LATER,))
             if row is not None:
-                await self._db.scrub(vacuum=True)
-                async with self._db.transaction() as tx:
-                    await tx.rows("DELETE FROM facts WHERE key = ?", (_VACUUM_LATER,))
+                await self._scrub(vacuum=True)
             async with self._db.transaction() as tx:  # amounts that an erasure had left
                 await tx.rows(
                     "DELETE FROM charges WHERE charged_at <= ?"
@@ -292,6 +288,13 @@ class Privacy:
                     (keys,),
                 )
         return {"", *(str(row["sha256"]) for row in hashes)}
+
+    async def _scrub(self, *, vacuum: bool) -> None:
+        """Leaves no traces on disk; without a vacuum the next start does the rest."""
+        await self._db.scrub(vacuum=vacuum)
+        if vacuum:  # not before: a kill or a full disk in the middle must not leave any
+            async with self._db.transaction() as tx:
+                await tx.rows("DELETE FROM facts WHERE key = ?", (_VACUUM_LATER,))
 
     async def _forget_words(self) -> None:
         """Merges the search index, since until then it keeps the words of deleted rows."""

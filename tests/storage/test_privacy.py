@@ -15,17 +15,7 @@ from storage.pictures import sha256_of
 from storage.privacy import ERASED
 from storage.references import collect_garbage
 from tests.storage.samples import NO_LIMITS, HandClock, Store, a_request, a_submission, make
-
-SECRET = "zanzibarquux"
-
-
-def traces(folder: Path) -> list[str]:
-    """Files below the data directory that hold the secret word, as text or as a picture."""
-    return [
-        str(path.relative_to(folder))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and SECRET.encode() in path.read_bytes()
-    ]
+from tests.storage.wrecks import SECRET, traces
 
 
 async def fill(store: Store) -> tuple[str, str]:

@@ -188,6 +188,7 @@ class EaselBot(commands.AutoShardedBot):
         self.owner_ids = _authority.owners_of(self.application)
         JobButton.actions = ACTIONS
         self.add_dynamic_items(JobButton)
+        await self.desk.lora_files.sweep()
         _language.load()
         await self.tree.set_translator(_language.Translator())
         for extension in EXTENSIONS:

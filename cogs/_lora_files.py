@@ -42,8 +42,7 @@ class LoraFiles:
         )
 
     async def __aenter__(self) -> LoraFiles:
-        """Removes what a killed process left behind."""
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        """Has nothing to do."""
         await self._fetcher.__aenter__()
         return self
 
@@ -55,6 +54,10 @@ class LoraFiles:
     ) -> None:
         """Closes the connections."""
         await self._fetcher.__aexit__(kind, error, trace)
+
+    async def sweep(self) -> None:
+        """Removes what a killed process left behind; only before the first command can come."""
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def check(self, address: str, size: int) -> None:
         """Raises RequestError for what would be refused without asking Discord for the file."""

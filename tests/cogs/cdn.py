@@ -26,6 +26,7 @@ class Cdn:
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     anything: bytes | None = None  # at every other address
     asked: int = 0
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -34,6 +35,7 @@ class Cdn:
 
     async def serve(self, request: web.Request) -> web.Response:
         self.asked += 1
+        self.was_asked.set()
         await self.may_answer.wait()
         data = self.files.get(request.match_info["name"], self.anything)
         return web.Response(status=404) if data is None else web.Response(body=data)

@@ -60,7 +60,9 @@ from storage.server_models import ServerModels
 from tests.cogs.cdn import Cdn, cdn  # noqa: F401  # a fixture
 from tests.faulty_engine import info_of, parse
 
-SOON_S = 10.0
+SOON_S = 30.0
+SETTLED_S = 10.0  # below the 15 s for which aiohttp keeps a connection: simcord would wait for its end
+LOOKING = "Looking at your picture"  # in the first status line of an upload
 ENGINE = Path(__file__).parents[1] / "faulty_engine.py"
 FAST = Pace(
     running=0.01,
@@ -187,7 +189,7 @@ class World:
 
         def seen() -> list[discord.Message]:
             found = self.results(channel)
-            rest = [m for m in self.messages(channel) if set(labels(m)) & {"Cancel", "Stop"}]
+            rest = [m for m in self.messages(channel) if _is_status_line(m)]
             return found if len(found) == number and not rest else []
 
         return (await self.until(seen, f"{number} results"))[-1]
@@ -377,6 +379,10 @@ async def running(*work: Awaitable[None]) -> AsyncIterator[None]:
                 task.cancel()
 
 
+def _is_status_line(message: discord.Message) -> bool:
+    return bool(set(labels(message)) & {"Cancel", "Stop"}) or LOOKING in message.content
+
+
 @asynccontextmanager
 async def world_of(
     settings: Settings, *, ready: bool = True, pace: Pace = FAST
@@ -386,7 +392,7 @@ async def world_of(
     async with AsyncExitStack() as around:
         parts = await process.enter_async_context(parts_of(settings))
         bot = bot_of(parts, pace)
-        env = Env(bot, settle_timeout=SOON_S)  # some answers wait for the intake's process
+        env = Env(bot, settle_timeout=SETTLED_S)  # some answers wait for the intake's process
         await env.start()
         around.push_async_callback(env.shutdown)
         around.push_async_callback(process.aclose)

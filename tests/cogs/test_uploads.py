@@ -13,9 +13,7 @@ from cogs._fetch import GONE, NOT_DISCORD
 from engine.intake.pictures import FIRST_FRAME
 from tests.cogs.acts import Recorder
 from tests.cogs.cdn import Cdn, photo
-from tests.cogs.conftest import World, labels, settings_for, world_of
-
-LOOKING = "Looking at your picture"
+from tests.cogs.conftest import LOOKING, World, labels, settings_for, world_of
 
 
 def files_of(world: World) -> list[Path]:

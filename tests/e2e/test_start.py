@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,9 +23,7 @@ MAX_BOT_BYTES = 150e6
 async def test_answers_with_a_place_while_the_engine_loads(bot: BotProcess, people: People) -> None:
     bot.environment["EASEL_ENGINE_COMMAND"] += " --never-ready"
     [ana] = people(1)
-    started = time.monotonic()
     await bot.start()
-    assert time.monotonic() - started < 20  # 3 s on an idle machine; the benchmark prints it
     invocation = await ana.slash("imagine", prompt="a red circle")
     await invocation.acknowledged()
     status = await invocation.response()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     torch = sys.modules.get("torch")  # absent where only the pictures are tested
     if torch is None:
@@ -18,7 +18,8 @@ def _one_thread() -> Iterator[None]:
         return
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with torch.enable_grad():  # the engine's tests switch it off for their process
+        yield
     torch.set_num_threads(threads)
 
 

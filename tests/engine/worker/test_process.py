@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -60,19 +59,15 @@ async def test_lives_through_jobs_and_ends_when_the_bot_is_gone(tiny_sd15: Path)
 
         await engine.generate("job4", a_request(info, num_inference_steps=60, num_images=4))
         await engine.next("progress")
-        started = time.monotonic()
         engine.writer.close()  # in the middle of a step
         assert await ends(engine) == 0
-        assert time.monotonic() - started < 2
 
 
 async def test_ends_in_the_middle_of_loading_when_the_bot_is_gone(tiny_sd15: Path) -> None:
     async with running(tiny_sd15) as engine:
         await engine.next("loading")
-        started = time.monotonic()
         engine.writer.close()
         assert await ends(engine) == 0
-        assert time.monotonic() - started < 2
 
 
 async def test_ends_at_sigterm(tiny_sd15: Path) -> None:

@@ -41,6 +41,7 @@ DATABASE_NAME = "easel.db"
 LOCK_NAME = "easel.lock"
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 _LOG_PAGES = 1000  # SQLite's own choice of when the log is emptied into the file
+_LOG_BYTES = 8 * 2**20  # what the log keeps of the disk when it had to grow, as during a backup
 _CHECK_BYTES = 64 * 2**20  # a database up to this size is checked whole at every start, in < 0.5 s
 
 
@@ -258,6 +259,7 @@ async def _prepare(connection: aiosqlite.Connection, path: Path, migrations: Pat
         raise _damaged(path)
     await pragma("journal_mode = WAL")
     await pragma("synchronous = NORMAL")
+    await pragma(f"journal_size_limit = {_LOG_BYTES}")
     await pragma("secure_delete = ON")  # what people delete must not stay in free pages
     await connection.create_function("search_text", 1, search_text, deterministic=True)
     await migrate(connection, migrations)

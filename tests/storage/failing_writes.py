@@ -11,11 +11,14 @@ import ctypes
 import ctypes.util
 import errno
 import itertools
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+_KILL = -1  # instead of an error's number
 _WRITING = ("write", "pwrite", "pwrite64", "ftruncate")
 
 _SetCall = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
@@ -61,12 +64,18 @@ class Writes:
         self.done = self.failed = 0
         self._number, self._lasting, self._code = number, lasting, code
 
+    def kill_at(self, number: int) -> None:
+        """Counts anew; this process is killed instead of the write of that number."""
+        self.fail_at(number, code=_KILL)
+
     def is_refused(self) -> bool:
         """Counts one write; when it has to fail, sets errno and returns True."""
         self.done += 1
         number = self._number
         if number is None or self.done < number or (self.done > number and not self._lasting):
             return False
+        if self._code == _KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
         self.failed += 1
         ctypes.set_errno(self._code)
         return True

@@ -7,6 +7,7 @@ sent, so that it keeps nothing; `submitted` finds the form by its `custom_id`, w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import discord
@@ -15,6 +16,8 @@ from cogs import _buttons, _errors, _gate, _text
 from cogs._buttons import Action, Press
 from cogs._desk import desk_of
 from cogs._language import N_, speak_to, t
+
+_SPOILER = "SPOILER_"  # how Discord's clients name a file that is hidden
 
 UNKNOWN_FORM = N_("I do not know this form any more. Open it again.")
 LOST_PICTURE = N_(
@@ -69,12 +72,30 @@ async def lost_picture(interaction: discord.Interaction, words: str) -> None:
     await _errors.say(interaction, text)
 
 
-def file(interaction: discord.Interaction, field: str) -> tuple[str, int] | None:
-    """Returns (address, bytes) of the file in a field for one; None when it was left empty."""
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """What Discord says of a file in a form.
+
+    Attributes:
+        address: Where Discord has it.
+        size: Bytes.
+        is_spoiler: Its sender hid it.
+    """
+
+    address: str
+    size: int
+    is_spoiler: bool
+
+
+def file(interaction: discord.Interaction, field: str) -> SentFile | None:
+    """Returns the file in a field for one; None when it was left empty."""
     known = _data(interaction).get("resolved", {}).get("attachments", {})
     for file_id in values(interaction).get(field) or ():
         if file_id in known:
-            return str(known[file_id]["url"]), int(known[file_id]["size"])
+            sent = known[file_id]
+            is_flagged = bool(int(sent.get("flags", 0)) & discord.AttachmentFlags.spoiler.flag)
+            is_spoiler = is_flagged or str(sent["filename"]).startswith(_SPOILER)
+            return SentFile(str(sent["url"]), int(sent["size"]), is_spoiler)
     return None
 
 

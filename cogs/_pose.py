@@ -52,7 +52,7 @@ SAVED = N_("Saved: the pose **{name}** is yours. Use it with /pose and the optio
 BAD_STRENGTH = N_("The strength cannot be {value}. Give a number from 0 to {limit:g}; 1 is usual.")
 NOBODY = N_("There is no skeleton in this map that could be saved as a pose.")
 
-_FLIPPED, _PRIVATE = "f", "p"
+_FLIPPED, _PRIVATE, _SPOILER = "f", "p", "s"
 _VALUE = "value"
 
 
@@ -197,6 +197,8 @@ async def preview(
     is_given = made.was_map and not isinstance(source, Pose)
     content = t(PREVIEW_OF_MAP if is_given else PREVIEW, kind=made.kind)
     flags = _PRIVATE if draft.private else ""
+    if isinstance(source, Source) and source.spoiler:
+        flags += _SPOILER
     strength = round(100 * draft.request.controls[0].scale)
     await _answer.answer(
         interaction,
@@ -220,7 +222,8 @@ async def use(interaction: discord.Interaction, press: Press) -> None:
         request, files = _controls.guided(draft.request, wish, made)
         if not draft.keeps_seed:
             request = _options.rerolled(request)  # pressed twice, it makes two pictures
-        return dataclasses.replace(_order(request, private), files=files)
+        order = _order(request, private, spoiler=_SPOILER in press.rest)
+        return dataclasses.replace(order, files=files)
 
     await desk.orders.place(interaction, order, private=private)
 
@@ -329,14 +332,20 @@ async def people_of(
     return made, request
 
 
-def _order(request: GenerationRequest, private: bool, source: Source | None = None) -> Order:
+def _order(
+    request: GenerationRequest,
+    private: bool,
+    source: Source | None = None,
+    *,
+    spoiler: bool = False,
+) -> Order:
     generation = source.generation if source is not None else None
     return Order(
         request,
         action=POSE,
         parent_id=generation.id if generation is not None else None,
         private=private,
-        spoiler=generation is not None and generation.submission.destination.spoiler,
+        spoiler=spoiler or (source is not None and source.spoiler),
     )
 
 

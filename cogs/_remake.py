@@ -42,7 +42,7 @@ async def change_file(
     _orders.check_permissions(interaction, private=private)
     desk.arrivals.check(source.address or "", source.size)
     request = _options.request_from(Options(prompt=FILE_PROMPT), desk.info())
-    order = Order(request, action=action, private=private)
+    order = Order(request, action=action, private=private, spoiler=source.spoiler)
     submission = _orders.submission_of(interaction, order, _orders.origin_of(interaction))
     arrival = Arrival(submission, source.address or "", 0.0, takes_size=False)
     await desk.arrivals.place(interaction, arrival)

@@ -73,9 +73,10 @@ async def place(
     if generation is None:
         options, _ = _defaults.fill(options, None, *defaults, has_picture=True)
     request = _styles.styled(desk, interaction, request, options)
-    spoiler = generation is not None and generation.submission.destination.spoiler
     parent_id = generation.id if generation is not None else None
-    order = Order(request, action=REMIX, parent_id=parent_id, private=private, spoiler=spoiler)
+    order = Order(
+        request, action=REMIX, parent_id=parent_id, private=private, spoiler=source.spoiler
+    )
     if source.address is not None:
         change = STRENGTHS["strong"] if strength is None else strength
         submission = _orders.submission_of(interaction, order, _orders.origin_of(interaction))

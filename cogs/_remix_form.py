@@ -115,7 +115,9 @@ async def _source(
     generation = await desk.parts.history.get(press.job_id)
     source = Source(generation, _index(entered.get(_PICTURE), press))
     if (file := _forms.file(interaction, _FILE)) is not None:
-        source = dataclasses.replace(source, address=file[0], size=file[1])
+        source = dataclasses.replace(
+            source, address=file.address, size=file.size, is_hidden=file.is_spoiler
+        )
     return source
 
 

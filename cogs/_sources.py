@@ -47,6 +47,7 @@ class Source:
         address: Where Discord has the picture; None when it is the result's own.
         size: Bytes of the file at `address`, when Discord said so.
         is_age_restricted: That file is in a channel for adults.
+        is_hidden: That file was sent as a spoiler.
     """
 
     generation: Generation | None = None
@@ -54,6 +55,13 @@ class Source:
     address: str | None = None
     size: int | None = None
     is_age_restricted: bool = False
+    is_hidden: bool = False
+
+    @property
+    def spoiler(self) -> bool:
+        """True when what is made of it is to be hidden until clicked, as the picture is."""
+        made = self.generation
+        return self.is_hidden or (made is not None and made.submission.destination.spoiler)
 
     @property
     def sha256(self) -> str:
@@ -83,7 +91,12 @@ class Source:
 
 def attached(attachment: discord.Attachment, generation: Generation | None = None) -> Source:
     """Returns a file that somebody sent, with the result whose prompt is to go with it."""
-    return Source(generation, address=attachment.url, size=attachment.size)
+    return Source(
+        generation,
+        address=attachment.url,
+        size=attachment.size,
+        is_hidden=attachment.is_spoiler(),
+    )
 
 
 def picture_in(attachments: Iterable[discord.Attachment]) -> discord.Attachment | None:

@@ -122,7 +122,7 @@ class Imagine(commands.Cog):
             Order(
                 request,
                 private=is_private,
-                spoiler=bool(spoiler),
+                spoiler=bool(spoiler) or (image is not None and image.is_spoiler()),
                 pins_model=said.model is not None,
             )
             for request, said, is_private in drafts

@@ -132,7 +132,7 @@ class Inpaint(commands.Cog):
             action=INPAINT,
             parent_id=generation.id if generation is not None else None,
             private=private,
-            spoiler=generation is not None and generation.submission.destination.spoiler,
+            spoiler=source.spoiler,
         )
 
     async def _place(

@@ -145,7 +145,7 @@ class Replies(commands.Cog):
                 kept = None  # its picture is not needed, its prompt is gone with it
             source = _sources.attached(sent, kept)
         elif about is not None:
-            source = Source(about.generation, wish.index, about.address, about.size)
+            source = dataclasses.replace(about, index=wish.index)
         else:
             self._refuse_none(message, own_id)
             return

@@ -201,6 +201,9 @@ def _read(folder: Path, model: Model) -> Any:
     tensors = {
         name: tensor.to(model.device, model.dtype) for name, tensor in load_file(file).items()
     }
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():  # or no picture that it guides would be one
+            raise ValueError(f"{file} has numbers in {name} that {model.dtype} does not hold")
     with torch.device("meta"):  # of this thread alone
         net = ControlNetModel.from_config(config)
     net.load_state_dict(tensors, assign=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import subprocess
 import sys
 from collections import Counter
@@ -22,6 +23,8 @@ from engine.pocket import LORAS_DIR
 from tests.engine.lora.mutations import mutated
 from tests.engine.lora.test_checking import GOOD
 from tests.engine.lora.warm_child import LIMIT_S
+
+log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[3]
 PEAK_BYTES = 400 * 2**20
@@ -101,13 +104,19 @@ def complaint(data: bytes, said: dict[str, Any]) -> str | None:
 def fuzz(child: WarmChild, seeds: range) -> Counter[str]:
     """Checks a changed file for each seed; returns how many were taken and refused."""
     files, found = sound_files(), Counter[str]()
+    slowest, most = 0.0, 0
     for seed in seeds:
         data = mutated(files, seed)
         said = child.check(data)
         wrong = complaint(data, said)
         assert wrong is None, f"seed {seed}: {wrong}"
+        slowest, most = max(slowest, said["seconds"]), max(most, said["peak_bytes"])
         found["refused" if "refused" in said else "taken"] += 1
         found[said.get("refused", "")[:30]] += 1
+    log.info(
+        "%d files: %d taken, %d refused; at most %.2f s and %d MB for one",
+        *(len(seeds), found["taken"], found["refused"], slowest, most // 10**6),
+    )
     return found
 
 

@@ -23,6 +23,7 @@ from storage.audit import Audit
 from storage.backups import Backups
 from storage.blocked_words import BlockedWords
 from storage.blocks import Blocks
+from storage.channel_rules import ChannelRules
 from storage.database import Database
 from storage.drafts import Drafts
 from storage.facts import Facts
@@ -59,6 +60,7 @@ class Parts:
     ledger: Ledger
     rules: Rules
     blocks: Blocks
+    channel_rules: ChannelRules
     grants: GrantTable
     activities: Activities
     history: History
@@ -122,6 +124,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         await rules.load()
         blocks = Blocks(database)
         await blocks.load()
+        channel_rules = ChannelRules(database)
+        await channel_rules.load()
         server_models = ServerModels(database)
         await server_models.load()
         models = Models(
@@ -155,6 +159,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             ledger=Ledger(database),
             rules=rules,
             blocks=blocks,
+            channel_rules=channel_rules,
             grants=GrantTable(database),
             activities=Activities(database),
             history=History(database, pictures),

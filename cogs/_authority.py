@@ -33,6 +33,9 @@ NEEDS_MANAGER = N_("Only people with the permission Manage Server can do that he
 NEEDS_CHANNEL_MANAGER = N_(
     "Only people with the permission Manage Channels or Manage Server can do that here."
 )
+NEEDS_IT_THERE = N_(
+    "Only people with the permission Manage Channels in that channel, or Manage Server, can do that."
+)
 ONLY_SERVERS = N_("This is about a server. Use it in one of its channels.")
 NO_MEMBER = N_("I am no member of this server, so there is nothing that could be set for it.")
 
@@ -88,6 +91,18 @@ def require_manager(interaction: discord.Interaction) -> int:
     return guild_id
 
 
+def require_channel_manager(theirs: discord.Permissions) -> None:
+    """Lets those pass who manage another channel than the one that they are in.
+
+    `theirs` are the person's permissions there, as Discord sends them with the option of a command.
+
+    Raises:
+        NotAllowedError: They do not manage it.
+    """
+    if not _manages_channel(theirs):
+        raise NotAllowedError(NEEDS_IT_THERE)
+
+
 async def require(interaction: discord.Interaction, reach: Reach) -> None:
     """Lets those pass whom something of this reach is for.
 
@@ -101,7 +116,7 @@ async def require(interaction: discord.Interaction, reach: Reach) -> None:
             require_manager(interaction)
         case Reach.CHANNEL:
             _server_of(interaction)
-            if not (_manages(interaction) or interaction.permissions.manage_channels):
+            if not _manages_channel(interaction.permissions):
                 raise NotAllowedError(NEEDS_CHANNEL_MANAGER)
         case Reach.BOTH:
             if not await is_owner(interaction):
@@ -119,6 +134,10 @@ def _server_of(interaction: discord.Interaction) -> int:
 def _manages(interaction: discord.Interaction) -> bool:
     mine = interaction.permissions  # as Discord sent them with this interaction
     return mine.administrator or mine.manage_guild
+
+
+def _manages_channel(theirs: discord.Permissions) -> bool:
+    return theirs.administrator or theirs.manage_guild or theirs.manage_channels
 
 
 # Declaring it

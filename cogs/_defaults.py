@@ -11,7 +11,7 @@ import logging
 
 import discord
 
-from cogs import _styles
+from cogs import _styles, _whereabouts
 from cogs._desk import Desk
 from cogs._options import Options
 from engine.errors import RequestError
@@ -32,18 +32,10 @@ def of(desk: Desk, interaction: discord.Interaction) -> tuple[Preferences, ...]:
     mine = parts.people.preferences(interaction.user.id)
     if interaction.guild_id is None:
         return (mine,)
-    channel = parts.places.channel(channel_of(interaction))
+    channel = parts.places.channel(_whereabouts.channel_of(interaction))
     shelf = parts.styles.here(interaction.guild_id)
     server = parts.places.server(interaction.guild_id)
     return mine, _usable(shelf, channel), _usable(shelf, server)
-
-
-def channel_of(interaction: discord.Interaction) -> int:
-    """Returns the channel whose defaults count: of a thread, the one that it belongs to."""
-    channel = interaction.channel
-    if isinstance(channel, discord.Thread):
-        return channel.parent_id
-    return interaction.channel_id or 0
 
 
 def _usable(styles: Shelf, place: Preferences) -> Preferences:

@@ -22,6 +22,7 @@ from storage.arrivals import Arrivals as StoredArrivals
 from storage.audit import Audit
 from storage.backups import Backups
 from storage.blocks import Blocks
+from storage.channel_rules import ChannelRules
 from storage.drafts import Drafts
 from storage.facts import Facts
 from storage.figures import Figures
@@ -170,6 +171,10 @@ class Parts(Protocol):
     @property
     def blocks(self) -> Blocks:
         """Who is turned away where."""
+
+    @property
+    def channel_rules(self) -> ChannelRules:
+        """In which channels pictures are made, and how."""
 
     @property
     def grants(self) -> GrantTable:

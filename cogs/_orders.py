@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import aiohttp
 import discord
 
-from cogs import _answer, _buttons, _errors, _language, _status, _whereabouts
+from cogs import _answer, _buttons, _errors, _gate, _language, _status, _whereabouts
 from cogs._board import Board
 from cogs._language import N_, t
 from engine.errors import InvalidRequestError, NotAllowedError, TooManyWaitingError
 from engine.queue import JobQueue
 from engine.types import Destination, GenerationRequest, Job, Submission
+from storage.channel_rules import Mode
 from storage.jobs import JobTable
 from storage.pictures import PictureFiles
 
@@ -190,7 +191,12 @@ def origin_of(interaction: discord.Interaction) -> str:
 def submission_of(
     interaction: discord.Interaction, order: Order, origin: str, *, batch_pictures: int = 0
 ) -> Submission:
-    """Returns the order with who asked, and where; for `batch_pictures` see `Submission`."""
+    """Returns the order with who asked, and where; for `batch_pictures` see `Submission`.
+
+    Raises:
+        NotAllowedError: The server wants no pictures there.
+    """
+    mode = _gate.check_place(interaction)
     return Submission(
         origin=origin,
         owner_id=interaction.user.id,
@@ -199,7 +205,7 @@ def submission_of(
             channel_id=interaction.channel_id or 0,
             guild_id=interaction.guild_id,
             private=order.private,
-            spoiler=order.spoiler,
+            spoiler=order.spoiler or (mode is Mode.SPOILER and not order.private),
             locale=_language.of_person(interaction)
             if order.private
             else _language.of_place(interaction),
@@ -214,9 +220,10 @@ def submission_of(
 
 
 def check_permissions(interaction: discord.Interaction, *, private: bool) -> None:
-    """Raises NotAllowedError when the result could not be posted where it was asked for."""
+    """Raises NotAllowedError when the result could, or may, not be posted where it was asked for."""
     if interaction.channel_id is None:
         raise NotAllowedError(NO_CHANNEL)
+    _gate.check_place(interaction)
     if private or interaction.guild_id is None or _whereabouts.is_outside(interaction):
         return  # outside, the answer itself becomes the result
     mine = interaction.app_permissions

@@ -6,7 +6,7 @@ import dataclasses
 
 import discord
 
-from cogs import _answer, _buttons, _defaults, _forms, _setting_fields as _fields, _settings
+from cogs import _answer, _buttons, _forms, _setting_fields as _fields, _settings, _whereabouts
 from cogs._buttons import MINE, Action, Press
 from cogs._desk import desk_of
 from cogs._language import N_, t
@@ -93,7 +93,7 @@ async def _store(interaction: discord.Interaction, where: str, defaults: Prefere
     if where == SERVER:
         work = places.set_server(guild_id, defaults, actor_id=person_id)
     else:
-        channel_id = _defaults.channel_of(interaction)
+        channel_id = _whereabouts.channel_of(interaction)
         work = places.set_channel(guild_id, channel_id, defaults, actor_id=person_id)
     await _answer.in_time(interaction, work, ephemeral=True)
     await _settings.show(interaction, _card(where, defaults), _view(where))
@@ -117,7 +117,7 @@ def _now(interaction: discord.Interaction, where: str) -> Preferences:
     places = desk_of(interaction).parts.places
     if where == SERVER:
         return places.server(interaction.guild_id or 0)
-    return places.channel(_defaults.channel_of(interaction))
+    return places.channel(_whereabouts.channel_of(interaction))
 
 
 def _card(where: str, defaults: Preferences) -> discord.Embed:

@@ -6,7 +6,7 @@ from typing import Any
 
 import discord
 
-from cogs import _buttons, _controls, _flags, _forms, _pose, _source_options
+from cogs import _buttons, _controls, _flags, _forms, _gate, _pose, _source_options
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
 from cogs._language import N_, t
@@ -33,8 +33,10 @@ async def open_for(interaction: discord.Interaction, source: Source) -> None:
     """Opens the form for any picture.
 
     Raises:
-        RequestError: The picture is not there any more, or the model has no ControlNets.
+        RequestError: The picture is not there any more, the model has no ControlNets, or the server
+            wants no pictures here.
     """
+    _gate.check_place(interaction)
     desk = desk_of(interaction)
     info = desk.info()
     _controls.wish_of(info)  # raises when there are none

@@ -8,7 +8,7 @@ from typing import Any
 
 import discord
 
-from cogs import _buttons, _flags, _forms, _remix, _style_select
+from cogs import _buttons, _flags, _forms, _gate, _remix, _style_select
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, desk_of
 from cogs._language import N_, t
@@ -61,8 +61,9 @@ async def open_for(interaction: discord.Interaction, source: Source, *, rest: st
     """Opens the form for any picture.
 
     Raises:
-        RequestError: The picture is not there any more.
+        RequestError: The picture is not there any more, or the server wants none here.
     """
+    _gate.check_place(interaction)
     generation = source.generation
     desk, person_id = desk_of(interaction), interaction.user.id
     mine = _remix.own_strength(desk, person_id)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import discord
 
-from cogs import _answer, _buttons, _errors, _orders, _parcel, _text, _whereabouts
+from cogs import _answer, _buttons, _channels, _errors, _gate, _orders, _parcel, _text, _whereabouts
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, Parts, desk_of
 from cogs._language import N_, of_place, speaking, t
 from engine.errors import NotAllowedError, UnknownJobError
 from engine.types import Generation
+from storage.channel_rules import Mode
 
 STARRED = N_("Starred. Your stars: /history list starred:True")
 UNSTARRED = N_("The star is gone.")
@@ -103,13 +104,19 @@ async def publish(interaction: discord.Interaction, press: Press) -> None:
             _orders.check_permissions(interaction, private=False)
         if guild_id is None:
             raise NotAllowedError(NOWHERE)
+        place = _whereabouts.place_at(interaction.client, guild_id, channel_id)
+        if interaction.guild_id is None:  # in a DM, what the server decided holds all the same
+            _gate.check(interaction, guild_id)
+            if _channels.refusal(desk.parts.channel_rules, place) is not None:
+                raise NotAllowedError(CLOSED)
         if destination.private:
             prompt = generation.request.prompt
             desk.parts.moderation.check_prompt(guild_id, prompt)  # made elsewhere, or long ago
             restricted = _whereabouts.is_age_restricted(interaction.client, destination.channel_id)
-            _whereabouts.check_age(interaction, is_restricted=restricted)
+            _gate.check_age(interaction, is_restricted=restricted)
             with speaking(of_place(interaction)):
-                await _post(interaction, desk, generation, channel_id, guild_id)
+                is_hidden = _gate.mode_at(interaction, place) is Mode.SPOILER
+                await _post(interaction, desk, generation, channel_id, guild_id, spoiler=is_hidden)
         return generation, channel_id, guild_id
 
     before, _, _ = await _answer.in_time(interaction, work(), ephemeral=True)
@@ -125,13 +132,15 @@ async def _post(
     generation: Generation,
     channel_id: int,
     guild_id: int,
+    *,
+    spoiler: bool,
 ) -> None:
     channel = interaction.client.get_partial_messageable(channel_id, guild_id=guild_id)
     owner_id = generation.submission.owner_id
     try:
         message = await channel.send(
             _parcel.caption(generation, owner_id=owner_id),
-            files=await _files(desk.parts, generation, interaction.filesize_limit),
+            files=await _files(desk.parts, generation, interaction.filesize_limit, spoiler=spoiler),
             view=_buttons.result_view(generation.id, len(generation.pictures)),
             nonce=f"{generation.id}:p",  # pressed twice, it is one message
             allowed_mentions=discord.AllowedMentions(
@@ -166,14 +175,16 @@ async def there(desk: Desk, job_id: str) -> Generation:
     return generation
 
 
-async def _files(parts: Parts, generation: Generation, limit_bytes: int) -> list[discord.File]:
+async def _files(
+    parts: Parts, generation: Generation, limit_bytes: int, *, spoiler: bool = False
+) -> list[discord.File]:
     return await _parcel.files_of(
         generation.id,
         generation.pictures,
         parts.pictures,
         limit_bytes,
         alt_text=_text.plain(generation.request.prompt, _text.MAX_ALT_TEXT),
-        spoiler=generation.submission.destination.spoiler,
+        spoiler=spoiler or generation.submission.destination.spoiler,
     )
 
 

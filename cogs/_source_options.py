@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import discord
 
-from cogs import _answer, _orders, _sources, _whereabouts
+from cogs import _answer, _gate, _orders, _sources, _whereabouts
 from cogs._desk import Desk
 from cogs._language import N_
 from cogs._sources import Source
@@ -53,7 +53,7 @@ def is_private(
     if said is None and source.generation is not None:
         said = source.generation.submission.destination.private
     if not said:
-        _whereabouts.check_age(interaction, is_restricted=_is_age_restricted(interaction, source))
+        _gate.check_age(interaction, is_restricted=_is_age_restricted(interaction, source))
     return bool(said)
 
 

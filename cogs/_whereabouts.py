@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import discord
 
-from cogs._language import N_
-from engine.errors import NotAllowedError
 
-RESTRICTED = N_(
-    "This picture is from an age-restricted channel, and this channel is not. Use one that is, or "
-    "ask for a private picture."
-)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A channel of a server; of a thread, the channel that it belongs to.
+
+    Attributes:
+        is_age_restricted: Discord has it as one for adults.
+        is_known: False for what may be a thread, as nothing but its id is known.
+    """
+
+    guild_id: int
+    channel_id: int
+    is_age_restricted: bool
+    is_known: bool = True
 
 
 def is_outside(interaction: discord.Interaction) -> bool:
@@ -22,6 +31,26 @@ def is_outside(interaction: discord.Interaction) -> bool:
         return interaction.client.get_guild(interaction.guild_id) is None
     context = getattr(interaction, "context", None)  # a message has none, and is never outside
     return context is not None and bool(context.private_channel)
+
+
+def channel_of(interaction: discord.Interaction) -> int:
+    """Returns the channel whose rules and defaults count: of a thread, the one that it belongs to."""
+    channel = interaction.channel
+    if isinstance(channel, discord.Thread):
+        return channel.parent_id
+    return interaction.channel_id or 0
+
+
+def place_of(interaction: discord.Interaction) -> Place | None:
+    """Returns where an interaction, or a message, comes from; None in a DM."""
+    if interaction.guild_id is None:
+        return None
+    return _place(interaction.guild_id, interaction.channel_id or 0, interaction.channel)
+
+
+def place_at(client: discord.Client, guild_id: int, channel_id: int) -> Place:
+    """Returns the place that a channel or thread is, as far as it is known."""
+    return _place(guild_id, channel_id, client.get_channel(channel_id))
 
 
 def is_age_restricted(client: discord.Client, channel_id: int) -> bool:
@@ -37,13 +66,11 @@ def roles_of(interaction: discord.Interaction) -> tuple[int, ...]:
     return tuple(role.id for role in person.roles if not role.is_default())
 
 
-def check_age(interaction: discord.Interaction, *, is_restricted: bool) -> None:
-    """Raises NotAllowedError when a picture of an age-restricted channel would be shown in another.
-
-    A DM is as private as the picture.
-    """
-    if is_restricted and interaction.guild_id is not None and not _says_so(interaction.channel):
-        raise NotAllowedError(RESTRICTED)
+def _place(guild_id: int, channel_id: int, channel: object) -> Place:
+    if isinstance(channel, discord.Thread):
+        channel_id = channel.parent_id
+    is_known = isinstance(channel, discord.Thread | discord.abc.GuildChannel)
+    return Place(guild_id, channel_id, _says_so(channel), is_known)
 
 
 def _says_so(channel: object) -> bool:

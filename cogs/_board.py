@@ -12,7 +12,7 @@ import io
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 TOKEN_LIFE_S = 14 * 60.0  # Discord's 15 minutes, less what is on its way
 _EDIT_S = 60.0  # then a newer state is worth more
 _REMEMBERED = 1000  # jobs that are over, whose line may still come
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # between two tries to delete a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,27 +412,42 @@ class Board:
         )
         return channel.get_partial_message(line.message_id)
 
-    async def _delete(self, line: Line, attempts: int = 3) -> None:
-        for attempt in range(attempts):
+    async def _delete(self, line: Line) -> None:
+        """Deletes a line; tries again until Discord says that it is gone, or out of reach."""
+        pause = _FIRST_PAUSE_S
+        while not await self._is_deleted(line):
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+        await self.settled(line.job.id, line.message_id)
+
+    async def _is_deleted(self, line: Line) -> bool:
+        """Tries once; False when another try may succeed.
+
+        The token reaches the line also where the bot may not look any more.
+        """
+        ways: list[Callable[[], Awaitable[None]]] = []
+        if (message := self._message(line)) is not None:
+            ways.append(message.delete)
+        if line.interaction is not None and self._clock() < line.token_until:
+            ways.append(line.interaction.delete_original_response)
+        for delete in ways:
             try:
-                message = self._message(line)
-                if message is not None:
-                    await message.delete()
-                elif line.interaction is not None and self._clock() < line.token_until:
-                    await line.interaction.delete_original_response()
-            except (discord.Forbidden, discord.NotFound):
-                pass
-            except (
-                discord.HTTPException,
-                discord.RateLimited,
-                aiohttp.ClientError,
-                OSError,
-            ) as error:
-                log.info("Status line of job %s not deleted: %r", line.job.id, error)
-                await asyncio.sleep(2.0**attempt)
-                continue
-            await self.settled(line.job.id, line.message_id)
-            return
+                await delete()
+                return True
+            except discord.NotFound as error:
+                if error.code != 0:
+                    return True
+                problem: Exception = error
+            except discord.HTTPException as error:
+                if error.code == _errors.INVALID_TOKEN or not _errors.is_passing(error):
+                    log.info("Status line of job %s is out of reach: %s", line.job.id, error)
+                    continue
+                problem = error
+            except (discord.RateLimited, aiohttp.ClientError, OSError) as error:
+                problem = error
+            log.info("Status line of job %s not deleted yet: %r", line.job.id, problem)
+            return False
+        return True
 
     # Lines of before the restart
 
@@ -449,8 +465,9 @@ class Board:
             # A result that is not delivered yet removes its line itself.
             if job.state not in (JobState.RENDERED, JobState.FAILED):
                 self.add(job, job.status_message_id)
-        for job in left_behind:
-            await self.remove(job)
+        async with asyncio.TaskGroup() as group:  # one that must wait holds up no other
+            for job in left_behind:
+                group.create_task(self.remove(job), name=f"status line of {job.id}")
 
 
 def _preview_of(line: Line, face: _status.Face) -> list[discord.File]:

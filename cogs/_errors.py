@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 UNKNOWN_INTERACTION = 10062  # answered too late, or delivered a second time after its end
 ALREADY_ANSWERED = 40060
 INVALID_TOKEN = 50027
+THREAD_ARCHIVED = 50083  # and locked, or a message would open it again
 
 OUTDATED_COMMAND = N_(
     "This command changed a moment ago. Restart Discord (Ctrl+R), or try again in a few minutes."
@@ -156,7 +157,10 @@ def is_unreachable(error: BaseException) -> bool:
 
     Discord's own refusals carry a code; those of a proxy or of its front do not, and pass.
     """
-    return isinstance(error, discord.Forbidden | discord.NotFound) and error.code != 0
+    if not isinstance(error, discord.HTTPException):
+        return False
+    is_refused = isinstance(error, discord.Forbidden | discord.NotFound) and error.code != 0
+    return is_refused or error.code == THREAD_ARCHIVED
 
 
 def is_passing(error: discord.HTTPException) -> bool:

@@ -73,7 +73,7 @@ class Api:
         self._world = world
         self._recorder = recorder
         self._limits = limits
-        self._token = token
+        self.token = token
         self.faults: FaultHook = no_faults
         # Errors of the loopback itself, so that a test fails on them instead of seeing a 500.
         self.bugs: list[Exception] = []
@@ -124,7 +124,7 @@ class Api:
         call: Call | None = None
         verdict = Verdict(True, {})
         try:
-            if route.auth and request.headers.get("Authorization") != f"Bot {self._token}":
+            if route.auth and request.headers.get("Authorization") != f"Bot {self.token}":
                 raise Unauthorized
             call = await parse(request)
             verdict = self._limits.take(

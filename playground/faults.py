@@ -76,6 +76,11 @@ class FaultPlan:
         """
         self._planned.append((method, re.compile(path), phase, fault, [times]))
 
+    @property
+    def is_done(self) -> bool:
+        """True when every planned request has failed."""
+        return not any(left[0] for *_, left in self._planned)
+
     async def __call__(self, asked: Asked, phase: Phase) -> Fault | None:
         for method, pattern, when, fault, left in self._planned:
             fits = (method, when) == (asked.method, phase) and pattern.search(asked.path)

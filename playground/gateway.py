@@ -208,9 +208,9 @@ class Gateway:
             else:
                 await connection.socket.close(code=code)
 
-    async def reset_token(self) -> None:
-        """Takes the bot's token away: every socket is closed, and no other may identify or resume."""
-        self._token = secrets.token_urlsafe(32)
+    async def change_token(self, token: str) -> None:
+        """Closes every socket; only who knows the new token may identify or resume."""
+        self._token = token
         await self.drop(code=4004)
 
     def ask_reconnect(self) -> None:

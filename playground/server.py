@@ -60,7 +60,7 @@ class Playground:
         heartbeat_interval_s: float = 41.25,
         keep_payloads: bool = True,
     ) -> None:
-        self.token = token or ".".join(secrets.token_urlsafe(size) for size in (18, 5, 28))
+        self.tokens = [token or _new_token()]
         self.clock = Clock()
         self.recorder = Recorder(self.clock, keep_payloads=keep_payloads)
         self.world = World(self.clock, bot_name)
@@ -155,6 +155,11 @@ class Playground:
     # What a bot is told
 
     @property
+    def token(self) -> str:
+        """The bot's token; `tokens` has those of before a reset, too."""
+        return self.tokens[-1]
+
+    @property
     def api_base(self) -> str:
         return f"http://127.0.0.1:{self.port}/api/v10"
 
@@ -203,6 +208,12 @@ class Playground:
         if self.guilds and self.guilds[0].channels:
             person.place = self.guilds[0].channels[0]
         return person
+
+    async def reset_token(self) -> None:
+        """Gives the bot a new token; the old one is refused everywhere, and its sockets are closed."""
+        self.tokens.append(_new_token())
+        self._api.token = self.token
+        await self.gateway.change_token(self.token)
 
     # Watching the bot
 
@@ -259,3 +270,7 @@ class Playground:
     @faults.setter
     def faults(self, hook: FaultHook) -> None:
         self._api.faults = hook
+
+
+def _new_token() -> str:
+    return ".".join(secrets.token_urlsafe(size) for size in (18, 5, 28))

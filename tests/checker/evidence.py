@@ -79,7 +79,7 @@ def gather(bot: WatchedBot) -> Evidence:
     """Returns the evidence of a bot that does not run."""
     discord = bot.discord
     interactions = discord.interactions.all.values()
-    secrets = {"the bot's token": discord.token}
+    secrets = {f"token {n} of the bot": token for n, token in enumerate(discord.tokens, 1)}
     secrets |= {f"token of interaction {one.id}": one.token for one in interactions}
     has_data = (bot.data_dir / "easel.db").exists()
     root = Path(__file__).parents[2]

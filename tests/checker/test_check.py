@@ -112,7 +112,7 @@ def tell_a_traceback(evidence: Evidence) -> None:
 
 
 def tell_the_token(evidence: Evidence) -> None:
-    sends(evidence)[0]["request"]["content"] += evidence.secrets["the bot's token"]
+    sends(evidence)[0]["request"]["content"] += evidence.secrets["token 1 of the bot"]
 
 
 def edit_in_a_hurry(evidence: Evidence) -> None:

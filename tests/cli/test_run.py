@@ -122,7 +122,7 @@ async def test_a_token_that_was_reset_meanwhile_is_one_sentence(
     bot: BotProcess, discord: Playground
 ) -> None:
     await bot.start()
-    await discord.gateway.reset_token()
+    await discord.reset_token()
     assert await until_ended(bot) == 2
     assert "does not accept DISCORD_TOKEN" in bot.log()
 

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from cli.rehearsal import BotProcess
-from playground import File, Message, Person, Playground
+from playground import File, Message, Person, Playground, Status
 from playground.faults import Asked, Fault, Phase, no_faults
 from tests.cogs.cdn import photo
 
@@ -78,7 +78,7 @@ async def test_events_that_come_again_after_a_restart_do_nothing(
     assert pictures == [first, second, third, last]
 
 
-@pytest.mark.parametrize("code", [4004, 4013, 4014])
+@pytest.mark.parametrize("code", [4004, 4010, 4011, 4012, 4013, 4014])
 async def test_fatal_end_is_one_sentence_and_keeps_the_jobs(
     bot: BotProcess, discord: Playground, people: People, code: int
 ) -> None:
@@ -98,6 +98,38 @@ async def test_fatal_end_is_one_sentence_and_keeps_the_jobs(
     await bot.start()
     await ana.place.wait_for(lambda m: m.attachments and m.pings(ana.user), timeout_s=30)
     await ana.place.wait_deleted(status, timeout_s=30)
+
+
+@pytest.mark.parametrize("is_on_its_way", [False, True], ids=["being made", "being sent"])
+async def test_picture_of_a_bot_whose_token_was_reset_comes_with_the_new_token(
+    bot: BotProcess, discord: Playground, people: People, is_on_its_way: bool
+) -> None:
+    [ana] = people(1)
+    await bot.start()
+    invocation = await ana.slash("imagine", prompt="a red circle engine:hold")
+    status = await invocation.response()
+    await ana.place.wait_for(lambda m: "Stop" in m.buttons, timeout_s=30)
+    if is_on_its_way:
+
+        async def reset_the_token_before_the_result(asked: Asked, phase: Phase) -> Fault | None:
+            if asked.path.endswith("/messages") and phase == "before":
+                discord.faults = no_faults
+                await discord.reset_token()
+                return Status(401)
+            return None
+
+        discord.faults = reset_the_token_before_the_result
+        (bot.data_dir.parent / "engine" / "go").touch()
+    else:
+        await discord.reset_token()
+    assert await bot.wait(30) == 2
+    assert "does not accept DISCORD_TOKEN" in bot.log().splitlines()[-1]
+
+    (bot.data_dir.parent / "engine" / "go").touch()
+    await bot.start()
+    result = await ana.place.wait_for(lambda m: m.attachments and m.pings(ana.user), timeout_s=30)
+    await ana.place.wait_deleted(status, timeout_s=30)
+    assert ana.place.messages == [result]
 
 
 @pytest.mark.parametrize("is_upload", [False, True], ids=["a command", "a command with a picture"])

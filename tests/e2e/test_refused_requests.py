@@ -1,4 +1,4 @@
-"""Answers that come too late, rate limits of every kind and places that close: one message, in the end."""
+"""Answers that come too late, tokens that expired, rate limits of every kind: one message, in the end."""
 
 from __future__ import annotations
 
@@ -76,47 +76,3 @@ async def test_private_result_whose_token_expired_comes_by_direct_message(
     result = await ana.dm.wait_for(lambda m: m.attachments, timeout_s=30)
     assert result.pings(ana.user)
     assert ana.place.messages == []
-
-
-async def test_deleted_status_line_is_not_missed(
-    bot: BotProcess, discord: Playground, people: People
-) -> None:
-    [ana] = people(1)
-    await bot.start()
-    invocation = await ana.slash("imagine", prompt="a red circle engine:hold")
-    status = await invocation.response()
-    await ana.place.wait_for(lambda m: "Stop" in m.buttons, timeout_s=30)
-    await discord.operator.go(ana.place).delete(status)
-    (bot.data_dir.parent / "engine" / "go").touch()
-    result = await ana.place.wait_for(has_picture(ana), timeout_s=30)
-    assert ana.place.messages == [result]
-
-
-async def test_permission_that_is_lost_meanwhile_leads_to_a_direct_message(
-    bot: BotProcess, people: People
-) -> None:
-    [ana] = people(1)
-    await bot.start()
-    invocation = await ana.slash("imagine", prompt="a red circle engine:hold")
-    await invocation.response()
-    ana.place.set_permissions(send_messages=False)
-    (bot.data_dir.parent / "engine" / "go").touch()
-    result = await ana.dm.wait_for(lambda m: m.attachments, timeout_s=30)
-    assert result.pings(ana.user)
-
-    refused = await (await ana.slash("imagine", prompt="a blue square")).response()
-    assert refused.is_ephemeral
-    assert "Send Messages" in refused.content
-
-
-async def test_picture_that_somebody_deleted_is_kept_for_its_owner(
-    bot: BotProcess, discord: Playground, people: People
-) -> None:
-    [ana] = people(1)
-    await bot.start()
-    status = await (await ana.slash("imagine", prompt="a red circle")).response()
-    result = await ana.place.wait_for(has_picture(ana), timeout_s=30)
-    await ana.place.wait_deleted(status, timeout_s=30)
-    await discord.operator.go(ana.place).delete(result)
-    shown = await (await ana.slash("history show", picture="red circle")).response()
-    assert shown.attachments

@@ -22,16 +22,26 @@ def latencies_s(evidence: Evidence) -> list[float]:
     return sorted(record["latency_s"] for record in evidence.of("ack"))
 
 
+def starved_answers(evidence: Evidence) -> set[str]:
+    """The interactions whose answer came too late only because the bot had to wait for a processor."""
+    asked = {record["id"]: record["t"] for record in evidence.of("interaction")}
+    return {
+        record["id"]
+        for record in evidence.of("waited")
+        if record["t"] - asked[record["id"]] - record["seconds"] <= LIMIT_S
+    }
+
+
 def _every_interaction_is_answered(evidence: Evidence) -> Iterator[Violation]:
     answered = {record["id"]: record["latency_s"] for record in evidence.of("ack")}
-    excused = _excused(evidence)
+    excused, starved = _excused(evidence), starved_answers(evidence)
     for asked in evidence.of("interaction"):
         latency = answered.get(asked["id"])
         if latency is not None and latency <= LIMIT_S:
             continue
         if _lets_pass(asked, excused, evidence) or not asked["delivered"]:
             continue
-        if latency is None and _is_place_gone(asked, evidence):
+        if latency is None and (_is_place_gone(asked, evidence) or asked["id"] in starved):
             continue
         how = "never" if latency is None else f"after {latency:.1f} s"
         yield Violation("answered in 3 s", f"{asked['text']!r} of {asked['user']}: {how}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 from playground import Playground
 from tests.checker.check import check, violations
 from tests.checker.evidence import Evidence, Json
+from tests.checker.processor import waited_s
 from tests.checker.watched_bot import WatchedBot
 from tests.faults.conftest import bot_settings
 
@@ -189,6 +193,34 @@ def test_doctored_history_is_noticed(real: Evidence, doctor: Doctor, rule: str) 
     )
     doctor(doctored)
     assert rule in {violation.rule for violation in violations(doctored)}
+
+
+@pytest.mark.parametrize(("seconds", "is_excused"), [(0.4, True), (0.2, False)])
+def test_an_answer_that_was_late_for_want_of_a_processor_is_excused(
+    real: Evidence, seconds: float, is_excused: bool
+) -> None:
+    doctored = dataclasses.replace(real, records=copy.deepcopy(real.records))
+    forget_an_answer(doctored)
+    asked = next(doctored.of("interaction"))
+    waited = {"kind": "waited", "id": asked["id"], "t": asked["t"] + 3.3, "seconds": seconds}
+    doctored.records.append(waited)
+    rules = {violation.rule for violation in violations(doctored)}
+    assert ("answered in 3 s" not in rules) is is_excused
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system does not count")
+def test_a_process_that_gets_no_processor_is_seen_to_wait() -> None:
+    [cpu, *_] = os.sched_getaffinity(0)
+    spin = "import os, time; os.sched_setaffinity(0, {%d}); end = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
+    spinning = [subprocess.Popen([sys.executable, "-c", spin % cpu]) for _ in range(2)]
+    try:
+        before = waited_s(spinning[0].pid)
+        while waited_s(spinning[0].pid) < before + 0.3:
+            assert spinning[0].poll() is None
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import psutil
 
 from cli.rehearsal import BotProcess
 from playground import Playground
+from tests.checker.processor import ProcessorWatch
 
 
 class WatchedBot(BotProcess):
@@ -20,6 +21,7 @@ class WatchedBot(BotProcess):
         self.temporary.mkdir(exist_ok=True)
         self.last_health: dict[str, Any] = {}  # of before the newest stop
         super().__init__(discord, folder, TMPDIR=str(self.temporary), **settings)
+        ProcessorWatch(discord.recorder, lambda: self.pid if self.is_running() else 0)
 
     async def start(self) -> None:
         self._note("start")

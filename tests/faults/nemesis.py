@@ -26,7 +26,7 @@ import psutil
 from playground import ChannelHandle, Limited, Playground, Refused, Reset, Status
 from playground.faults import Asked, Fault, Phase, no_faults
 from playground.model import Json
-from tests.checker.answers import latencies_s
+from tests.checker.answers import latencies_s, starved_answers
 from tests.checker.check import settle, violations
 from tests.checker.ending import LAG_LIMIT_MS
 from tests.checker.evidence import Evidence, Violation, gather
@@ -330,6 +330,8 @@ def lines(report: Report, clean: Report | None) -> list[str]:
             f", without faults {clean.pace:.2f}: {report.pace / clean.pace:.0%} "
             f"(at least {LEAST_THROUGHPUT:.0%})"
         )
+    if starved := len(starved_answers(report.evidence)):
+        said.append(f"late only for want of a processor: {starved} answers")
     said.append("; ".join(f"{name} {count}" for name, count in sorted(report.done.items())))
     return said
 

@@ -12,6 +12,7 @@ RESULT_BUTTONS = {"reroll", "info"}
 FAILURE_BUTTONS = {"retry"}
 LINE_BUTTONS = {"cancel"}
 EDIT_SPACING_S = 2.0
+TOKEN_LIFE_S = 15 * 60.0
 _PURPOSES = ("r", "f")
 _CLOSED = (403, 404)
 
@@ -151,7 +152,13 @@ def open_lines(records: list[Json], bot_id: str) -> dict[str, Json]:
                 lines[record["id"]] = record
             else:
                 lines.pop(record["id"], None)
-    return lines
+    now = records[-1]["t"] if records else 0.0
+    return {key: line for key, line in lines.items() if not _is_out_of_reach(line, now)}
+
+
+def _is_out_of_reach(line: Json, now: float) -> bool:
+    """True for a private line whose interaction's token has expired: nothing else leads to it."""
+    return line["visible_to"] is not None and now - line["t"] > TOKEN_LIFE_S
 
 
 def _looks_at_a_picture(record: Json) -> bool:

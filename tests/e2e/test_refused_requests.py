@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from cli.rehearsal import BotProcess
 from playground import FaultPlan, Limited, Message, Person, Playground, Refused, Status
+from playground.ratelimits import DEFAULT_LIMITS
 
 People = Callable[[int], list[Person]]
 
@@ -76,3 +77,37 @@ async def test_private_result_whose_token_expired_comes_by_direct_message(
     result = await ana.dm.wait_for(lambda m: m.attachments, timeout_s=30)
     assert result.pings(ana.user)
     assert ana.place.messages == []
+
+
+async def test_a_result_that_comes_hours_later_is_an_ordinary_message(
+    bot: BotProcess, discord: Playground, people: People
+) -> None:
+    [ana] = people(1)
+    await bot.start()
+    status = await (await ana.slash("imagine", prompt="a red circle engine:hold")).response()
+    hidden = await ana.slash("imagine", prompt="a blue circle engine:hold", private=True)
+    await hidden.response()
+    discord.clock.advance(6 * 3600)
+    (bot.data_dir.parent / "engine" / "go").touch()
+    result = await ana.place.wait_for(has_picture(ana), timeout_s=30)
+    await ana.place.wait_deleted(status, timeout_s=30)
+    assert ana.place.messages == [result]
+    await ana.dm.wait_for(has_picture(ana), timeout_s=30)
+
+
+async def test_many_results_in_one_channel_keep_to_its_rate_limit(
+    bot: BotProcess, discord: Playground, people: People
+) -> None:
+    discord.limits.limits.update(DEFAULT_LIMITS)
+    members = people(4)
+    await bot.start()
+    [channel] = discord.guilds[0].channels
+    for number in range(8):
+        person = members[number % len(members)]
+        await (await person.slash("imagine", prompt=f"picture {number}")).acknowledged()
+
+    def are_all_there(_: Message) -> bool:
+        return len(channel.messages) == 8 and all(m.attachments for m in channel.messages)
+
+    await channel.wait_for(are_all_there, timeout_s=60)
+    assert not [r for r in discord.recorder.of("request", status=429) if "fault" not in r]

@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEED ?= 1
 KILLS ?= 10
 
-.PHONY: demo test faults nemesis soak lint format messages replays bench bench-history bench-gpu pocket clean
+.PHONY: demo test faults nemesis soak lint format messages replays compiler bench bench-history bench-gpu pocket clean
 
 demo: .venv/.ready
 	$(BIN)/python bot.py demo
@@ -37,6 +37,9 @@ messages: .venv/.ready
 
 replays: .venv/.ready
 	EASEL_TEST_REPLAYS=100 $(BIN)/python -m pytest tests/engine/worker/test_replay.py -s --timeout=3000
+
+compiler: .venv/.ready
+	$(BIN)/python -m pytest -m compiler tests/engine/worker --timeout=1200
 
 bench: .venv/.ready
 	$(BIN)/python -m benchmarks.burst

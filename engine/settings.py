@@ -59,6 +59,12 @@ class EngineSettings(BaseSettings):
         description="Rows that a U-Net call may have, others are padded, so that CUDA graphs can be "
         "recorded: numbers with commas, off, or auto (powers of two on CUDA, else off)",
     )
+    compiled_blocks: str = Field(
+        "off",
+        pattern=r"^(off|(transformer|resnet)(\s*,\s*(transformer|resnet))*)$",
+        description="Blocks of the U-Net that torch compiles before the engine is ready: transformer, "
+        "resnet, both with a comma, or off; they need row buckets",
+    )
     controlnets: str | None = Field(
         None,
         description="A folder with one ControlNet folder for each kind, or kind=folder-or-hub-id with "

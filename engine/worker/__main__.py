@@ -27,6 +27,7 @@ from engine.model_card import (
 )
 from engine.settings import EngineSettings
 from engine.types import MAX_IMAGES
+from engine.words import N_
 from engine.worker.link import Link
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def main() -> int:
         os.environ.setdefault(name, value)
     if settings.threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    if settings.cache_dir is not None:  # what was compiled is there at the next start
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.cache_dir / "compiled"))
     try:
         return _run(link, settings)
     except ImportError as error:
@@ -92,7 +95,7 @@ def _run(link: Link, settings: EngineSettings) -> int:
     torch.set_float32_matmul_precision("highest")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    from engine.worker import buckets, machine
+    from engine.worker import buckets, compiled, machine, warm_up
     from engine.worker.knee import find_knee
     from engine.worker.loop import RowLoop
     from engine.worker.models import load_model
@@ -108,6 +111,16 @@ def _run(link: Link, settings: EngineSettings) -> int:
     sources, detectors = control_sources(settings), detector_sources(settings)
     upscaler = upscaler_source(settings)
     knee = settings.max_rows or find_knee(model, settings.cache_dir)
+    # One job is never split unless the operator says so: its bits depend on the rows of its calls, and
+    # the measured knee may differ from start to start.
+    row_limit = settings.max_rows or max(knee, 2 * MAX_IMAGES)
+    sizes = buckets.choose(settings.row_buckets, row_limit, on_gpu=model.device.type == "cuda")
+    blocks = compiled.compile_blocks(
+        model.unet,
+        compiled.choose(settings.compiled_blocks),
+        warm_up.calls(model, sizes),
+        lambda share: report(N_("compiling the model"), round(share, 3)),
+    )
     info = engine_info(
         model.card,
         model_hash=model.model_hash,
@@ -116,13 +129,10 @@ def _run(link: Link, settings: EngineSettings) -> int:
         device_name=machine.device_name(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
         memory_bytes=machine.allocated_bytes(model.device) or machine.resident_bytes(),
-        versions=machine.versions(),
+        versions=machine.versions() | ({"compiled": ", ".join(blocks)} if blocks else {}),
         control_kinds=tuple(sources),
         upscalers=upscalers(settings),
     )
-    # One job is never split unless the operator says so: its bits depend on the rows of its calls, and
-    # the measured knee may differ from start to start.
-    row_limit = settings.max_rows or max(knee, 2 * MAX_IMAGES)
     loop = RowLoop(
         model,
         info,
@@ -135,7 +145,7 @@ def _run(link: Link, settings: EngineSettings) -> int:
         upscaler=upscaler,
         control_bytes=settings.controlnet_memory_mb << 20,
         adapter_bytes=settings.adapter_memory_mb << 20,
-        buckets=buckets.choose(settings.row_buckets, row_limit, on_gpu=model.device.type == "cuda"),
+        buckets=sizes,
     )
     link.send("ready", {"info": protocol.pack(info)})
     return serve(loop, link.send)

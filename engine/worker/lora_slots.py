@@ -1,23 +1,26 @@
-"""LoRAs on single rows, in matrices that stay where they are, for CUDA graphs.
+"""LoRAs on single rows, in matrices that stay where they are, for CUDA graphs and compiled blocks.
 
 The sum is that of `lora_rows`' `bmm`. Hooks are installed once for each layer that any LoRA has changed
-so far, so that a recorded call with LoRAs is the same whoever's LoRAs they are.
+so far, so that a recorded call with LoRAs is the same whoever's LoRAs they are. The hook is a plain
+function and the matrices are an attribute of the layer: what was compiled of one block then serves all
+blocks of its shape.
 """
 
 from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 
+from engine.worker import compiled
 from engine.worker.lora_rows import Combination, add_padded
 
 LEAST_RANK = 32  # most LoRAs have this or less
+_ATTRIBUTE = "lora_slots"  # of a layer with a hook: its downs and ups in this call, or None
 
 
 class SlotSet:
@@ -79,9 +82,20 @@ class Slots:
     """The slots of one U-Net by number of rows and rank."""
 
     def __init__(self, model: Any) -> None:
-        """Keeps the U-Net; its layers get hooks when the first LoRA for them comes."""
+        """Keeps the U-Net; its layers get hooks when the first LoRA for them comes.
+
+        Those of compiled blocks have them from the start, and the Linear ones of compiled transformer
+        blocks also slots in every call with LoRAs: with others the block would be one that was not
+        compiled.
+        """
         self._model = model
+        self._hooked: dict[str, Any] = {}  # by name
         self._layers: dict[str, tuple[Any, Any]] = {}  # of rank 0: they tell shapes alone
+        self._hook(compiled.hooked_layers(model))
+        for name in compiled.slotted_layers(model):
+            weight = self._hooked[name].weight  # (out, in)
+            ups = weight.new_empty(weight.shape[0], 0)
+            self._layers[name] = weight.new_empty(0, weight.shape[1]), ups
         self._ranks: WeakKeyDictionary[Combination, int] = WeakKeyDictionary()
         self._sets: dict[tuple[int, int], SlotSet] = {}
         self._active: SlotSet | None = None
@@ -108,10 +122,12 @@ class Slots:
         own = self._sets[rows_of_call, rank]
         own.fill(rows)
         self._active = own
+        self._place(own.matrices)
         try:
             yield own
         finally:
             self._active = None
+            self._place({})
 
     def rank_of(self, rows: Sequence[Combination | None]) -> int:
         """Returns the rank that the rows' LoRAs are padded to; 0 without any."""
@@ -135,10 +151,7 @@ class Slots:
                 )
                 for name, own in new.items()
             }
-            # From here on nothing can fail: a layer must not get its hook twice.
-            for name in new:
-                hook = partial(self._add, name)
-                self._model.get_submodule(name).register_forward_hook(hook)
+            self._hook(new)
             if new:
                 self._layers |= shapes
                 self._sets.clear()
@@ -146,10 +159,23 @@ class Slots:
             self._ranks[row] = max(LEAST_RANK, 1 << (widest - 1).bit_length())
         return self._ranks[row]
 
-    def _add(self, name: str, module: Any, args: tuple[Any, ...], output: Any) -> Any:
-        if self._active is None:
-            return None
-        return add_padded(self._active.matrices[name], module, args, output)
+    def _hook(self, names: Iterable[str]) -> None:
+        """Lets layers read their slots; a layer has one hook, whoever's rows its model runs."""
+        for name in names:
+            layer = self._hooked[name] = self._model.get_submodule(name)
+            if _ATTRIBUTE not in vars(layer):
+                vars(layer)[_ATTRIBUTE] = None
+                layer.register_forward_hook(_add)
+
+    def _place(self, matrices: Mapping[str, tuple[Any, Any]]) -> None:
+        for name, layer in self._hooked.items():
+            vars(layer)[_ATTRIBUTE] = matrices.get(name)  # past Module's own, slower way
+
+
+def _add(layer: Any, args: tuple[Any, ...], output: Any) -> Any:
+    """A forward hook; None leaves the output as it is."""
+    matrices = layer.lora_slots
+    return None if matrices is None else add_padded(matrices, layer, args, output)
 
 
 def _padded(matrix: Any, rank: int) -> Any:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import io
 import queue
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,9 @@ class WatchedUNet(torch.nn.Module):
 
     def get_submodule(self, target: str) -> torch.nn.Module:
         return self.unet.get_submodule(target)
+
+    def named_modules(self, *args: Any, **options: Any) -> Iterator[tuple[str, torch.nn.Module]]:
+        return self.unet.named_modules(*args, **options)
 
     def num_parameters(self) -> int:
         return int(self.unet.num_parameters())

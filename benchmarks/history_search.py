@@ -72,7 +72,7 @@ async def _run(folder: Path, rows: int, only: str) -> int:
         pass
     if is_new:
         began = time.perf_counter()
-        _fill(path, rows)
+        fill(path, rows)
         print(f"{rows:,} pictures stored in {time.perf_counter() - began:.0f} s")
     print(
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} CPUs"
@@ -159,14 +159,15 @@ async def _measure(name: str, work: Callable[[], Awaitable[list[Any]]], limit_ms
     return bool(verdict)
 
 
-def _fill(path: Path, rows: int) -> None:
+def fill(path: Path, rows: int, *, heavy: int = HEAVY, every: int = 10) -> None:
+    """Stores so many pictures, one of `every` of them for the person `heavy`."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.create_function("search_text", 1, search_text, deterministic=True)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
-    people = [(n, f"person {n}", "2026-01-01") for n in range(PEOPLE + 2)]
+    people = [(n, f"person {n}", "2026-01-01") for n in {*range(PEOPLE + 2), heavy}]
     connection.executemany("INSERT INTO people (id, name, first_seen_at) VALUES (?, ?, ?)", people)
-    jobs = _jobs(rows)
+    jobs = _jobs(rows, heavy, every)
     while batch := list(itertools.islice(jobs, _BATCH)):
         connection.executemany(
             "INSERT INTO jobs (id, origin, owner_id, owner_name, channel_id, private, spoiler,"
@@ -189,13 +190,13 @@ def _fill(path: Path, rows: int) -> None:
             [(job_id, hashlib.sha256(job_id.encode()).hexdigest()) for job_id, *_ in batch],
         )
     connection.execute(  # the heavy person stars a thousand pictures of anybody
-        "INSERT INTO stars SELECT ?, number, created_at FROM jobs WHERE number % 1000 = 7", (HEAVY,)
+        "INSERT INTO stars SELECT ?, number, created_at FROM jobs WHERE number % 1000 = 7", (heavy,)
     )
     connection.execute("COMMIT")
     connection.close()
 
 
-def _jobs(rows: int) -> Iterator[tuple[str, int, str, str]]:
+def _jobs(rows: int, heavy: int, every: int) -> Iterator[tuple[str, int, str, str]]:
     """Yields id, owner, request and time of each picture, oldest first, over a year."""
     chance = random.Random(1)
     vocabulary = _vocabulary(chance)
@@ -204,7 +205,7 @@ def _jobs(rows: int) -> Iterator[tuple[str, int, str, str]]:
     start = datetime.now(UTC) - timedelta(days=365)
     rare = {rows * n // 50 * 10 for n in range(5)}
     for number in range(rows):
-        owner_id = HEAVY if number % 10 == 0 else chance.randint(2, PEOPLE + 1)
+        owner_id = heavy if number % every == 0 else chance.randint(2, PEOPLE + 1)
         words = [word for word, share in COMMON.items() if chance.random() < share]
         words += chance.choices(vocabulary, cum_weights=weights, k=8)
         if chance.random() < PHRASE_SHARE:

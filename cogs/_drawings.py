@@ -24,11 +24,15 @@ _CHIP_INK = (255, 255, 255)
 
 _CELL = 256
 _GAP = 8
-_THUMBNAIL = 96
-_ROW = 112
-_INDENT = 44
+_THUMBNAIL = 144
+_ROW = 160
+_INDENT = 56
 _DEEPEST = 8  # further right there is no room on a phone
-_TREE_TEXT = 420
+_TREE_TEXT = 440
+_TITLE, _DETAILS = (
+    38,
+    30,
+)  # a phone shows the tree about 300 points wide: less than half of its size
 _PLOT = (720, 280)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -108,14 +112,14 @@ def family_tree(branches: Sequence[Branch]) -> bytes:
         if branch.is_marked:
             box = (left - 2, top - 2, left + _THUMBNAIL + 1, top + _THUMBNAIL + 1)
             draw.rectangle(box, outline=_BAR, width=5)
-        text_left = left + _THUMBNAIL + 14
-        y = top + 4
-        for line, points in ((branch.title, 24), *((one, 19) for one in branch.details)):
+        text_left = left + _THUMBNAIL + 16
+        y = top + 16
+        for line, points in ((branch.title, _TITLE), *((one, _DETAILS) for one in branch.details)):
             font = _font(points)
             if letters := drawable(line):
                 shown = _fit(draw, letters, font, size[0] - text_left)
                 draw.text((text_left, y), shown, _INK, font)
-                y += points + 8
+                y += points + 12
     return _webp(picture)
 
 

@@ -10,7 +10,7 @@ import discord
 from cogs import _album, _buttons, _drawings, _errors, _pages, _text
 from cogs._desk import Desk
 from cogs._drawings import Branch
-from cogs._language import N_, t, written_date
+from cogs._language import N_, t
 from engine.types import Generation
 
 TITLE = N_("Where this picture comes from, and what came of it")
@@ -46,7 +46,7 @@ async def tree(
                 parent=None if one.parent_id is None else rows[one.parent_id],
                 depth=one.depth,
                 title=f"{number} \N{MIDDLE DOT} {action}",
-                details=(_text.plain(prompt, 60), written_date(generation.created_at)),
+                details=(_text.plain(prompt, 60),),  # the list beside it tells when
                 is_marked=is_marked,
             )
         )

@@ -143,11 +143,6 @@ def again(sentence: str) -> str:
     return sentence
 
 
-def written_date(day: date) -> str:
-    """Returns a date in letters that pictures can show: "03 Nov 2026", in German 3.11.2026."""
-    return f"{day:%d %b %Y}" if _is_english() else _numbers_of(day, "yMd")
-
-
 def written_day(day: date) -> str:
     """Returns a day of the year in letters that pictures can show: "3 Nov", in German 3.11."""
     return f"{day.day} {day:%b}" if _is_english() else _numbers_of(day, "Md")

@@ -194,7 +194,7 @@ def _body(message: Json, markdown: Markdown, base: str) -> str:
     shown_by_embeds = [files.pop(_image_of(embed), None) for embed in message["embeds"]]
     parts.append(_gallery(list(files.values()), base))
     parts += [
-        _embed(embed, markdown, seen_at, _picture(image, base) if image else "")
+        _embed(embed, markdown, seen_at, _picture(image, base, has_badge=False) if image else "")
         for embed, image in zip(message["embeds"], shown_by_embeds, strict=True)
     ]
     parts.append(controls_html(message["components"], markdown, seen_at))
@@ -296,11 +296,14 @@ def _image_of(embed: Json) -> str:
     return str((embed.get("image") or {}).get("url") or "")
 
 
-def _picture(picture: Json, base: str, *, width: int | None = 480) -> str:
-    """A picture of at most this width in pixels; None fills the cell of a gallery."""
+def _picture(picture: Json, base: str, *, width: int | None = 480, has_badge: bool = True) -> str:
+    """A picture of at most this width in pixels; None fills the cell of a gallery.
+
+    Discord shows no badge for the description of an embed's picture.
+    """
     source = html.escape(base + picture["file"], quote=True)
     alt = html.escape(picture["description"] or "", quote=True)
-    badge = f'<span class="alt" tabindex="0" title="{alt}">ALT</span>' if alt else ""
+    badge = f'<span class="alt" tabindex="0" title="{alt}">ALT</span>' if alt and has_badge else ""
     style = ""
     if width is not None:
         # Small pictures are enlarged a little: a 128-pixel one is hard to judge on today's screens.

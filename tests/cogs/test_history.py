@@ -279,8 +279,8 @@ def test_drawings_hold_any_number_of_pictures() -> None:
     branches = [_drawings.Branch(png, None, 0, "1")]
     branches += [_drawings.Branch(None, n, n + 1, str(n), ("x" * 200,)) for n in range(30)]
     tree = Image.open(io.BytesIO(_drawings.family_tree(branches)))
-    assert tree.size == (8 * 44 + 96 + 420, 31 * 112)
-    red = tree.convert("RGBA").getpixel((48, 56))
+    assert tree.size == (8 * 56 + 144 + 440, 31 * 160)
+    red = tree.convert("RGBA").getpixel((72, 80))
     assert isinstance(red, tuple)
     assert red[0] > 200
     for most in (0, 1, 3, 7, 12, 99, 1234, 10**6):

@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 TOKEN_LIFE_S = 14 * 60.0  # Discord's 15 minutes, less what is on its way
 _EDIT_S = 60.0  # then a newer state is worth more
 _REMEMBERED = 1000  # jobs that are over, whose line may still come
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # between two tries to delete a line
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # between two tries to delete a line
+_OUT_OF_REACH_S = 3600.0  # a permission that was taken away may be given back
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,40 +414,51 @@ class Board:
         return channel.get_partial_message(line.message_id)
 
     async def _delete(self, line: Line) -> None:
-        """Deletes a line; tries again until Discord says that it is gone, or out of reach."""
-        pause = _FIRST_PAUSE_S
-        while not await self._is_deleted(line):
+        """Deletes a line; tries again until it is gone, or was out of reach for long."""
+        pause, until = _FIRST_PAUSE_S, self._clock() + _OUT_OF_REACH_S
+        while True:
+            try:
+                if await self._is_deleted(line):
+                    break
+            except discord.HTTPException as error:
+                if self._clock() >= until:
+                    log.warning("The status line of job %s stays: %s", line.job.id, error)
+                    break
+                log.info("Status line of job %s out of reach: %s", line.job.id, error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
         await self.settled(line.job.id, line.message_id)
 
     async def _is_deleted(self, line: Line) -> bool:
-        """Tries once; False when another try may succeed.
+        """Tries once; False when Discord or the connection failed.
 
-        The token reaches the line also where the bot may not look any more.
+        The token also reaches what only one person sees, and lines where the bot may not look any more.
+
+        Raises:
+            discord.HTTPException: Neither the bot nor the token may.
         """
         ways: list[Callable[[], Awaitable[None]]] = []
         if (message := self._message(line)) is not None:
             ways.append(message.delete)
         if line.interaction is not None and self._clock() < line.token_until:
             ways.append(line.interaction.delete_original_response)
+        refusal: discord.HTTPException | None = None
         for delete in ways:
             try:
                 await delete()
                 return True
-            except discord.NotFound as error:
-                if error.code != 0:
-                    return True
-                problem: Exception = error
             except discord.HTTPException as error:
-                if error.code == _errors.INVALID_TOKEN or not _errors.is_passing(error):
-                    log.info("Status line of job %s is out of reach: %s", line.job.id, error)
+                if error.code == _errors.INVALID_TOKEN:
                     continue
-                problem = error
+                if _errors.is_passing(error):
+                    log.info("Status line of job %s not deleted yet: %s", line.job.id, error)
+                    return False
+                refusal = None if isinstance(error, discord.NotFound) else error
             except (discord.RateLimited, aiohttp.ClientError, OSError) as error:
-                problem = error
-            log.info("Status line of job %s not deleted yet: %r", line.job.id, problem)
-            return False
+                log.info("Status line of job %s not deleted yet: %r", line.job.id, error)
+                return False
+        if refusal is not None:
+            raise refusal
         return True
 
     # Lines of before the restart

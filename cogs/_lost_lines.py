@@ -41,20 +41,24 @@ async def adopt(client: discord.Client, table: JobTable, board: Board, jobs: Seq
     """Gives the jobs' lines to the board, those of delivered ones to be removed."""
     places = {job.submission.origin: job.submission.destination for job in jobs}
     lines = await find(client, places)
-    for job in jobs:
-        message_id = lines.get(job.submission.origin)
-        if message_id is None:
-            continue
-        try:
-            await table.set_status_message(job.id, message_id)
-            fresh = await table.get(job.id)
-        except Exception:
-            log.exception("The status line of job %s is not noted", job.id)
-            continue
-        if fresh.delivered_at is not None:
-            await board.remove(fresh)
-        elif fresh.state not in (JobState.RENDERED, JobState.FAILED):  # those remove it themselves
-            board.add(fresh, message_id)
+    async with asyncio.TaskGroup() as group:  # one that must wait holds up no other
+        for job in jobs:
+            message_id = lines.get(job.submission.origin)
+            if message_id is None:
+                continue
+            try:
+                await table.set_status_message(job.id, message_id)
+                fresh = await table.get(job.id)
+            except Exception:
+                log.exception("The status line of job %s is not noted", job.id)
+                continue
+            if fresh.delivered_at is not None:
+                group.create_task(board.remove(fresh), name=f"status line of {job.id}")
+            elif fresh.state not in (
+                JobState.RENDERED,
+                JobState.FAILED,
+            ):  # those remove it themselves
+                board.add(fresh, message_id)
 
 
 async def find(client: discord.Client, places: Mapping[str, Destination]) -> dict[str, int]:

@@ -134,7 +134,10 @@ def _answers_that_stayed(evidence: Evidence) -> Iterator[Violation]:
 
 
 def open_lines(records: list[Json], bot_id: str) -> dict[str, Json]:
-    """The newest record of each message that still is a status line."""
+    """The newest record of each message that still is a status line.
+
+    Only a token leads to a line that one person sees: until it expires, or the bot that knew it ends.
+    """
     lines: dict[str, Json] = {}
     had_buttons: set[str] = set()
     for record in records:
@@ -153,12 +156,13 @@ def open_lines(records: list[Json], bot_id: str) -> dict[str, Json]:
             else:
                 lines.pop(record["id"], None)
     now = records[-1]["t"] if records else 0.0
-    return {key: line for key, line in lines.items() if not _is_out_of_reach(line, now)}
-
-
-def _is_out_of_reach(line: Json, now: float) -> bool:
-    """True for a private line whose interaction's token has expired: nothing else leads to it."""
-    return line["visible_to"] is not None and now - line["t"] > TOKEN_LIFE_S
+    starts = [record["t"] for record in records if record.get("did") == "start"]
+    reach_until = {
+        key: min([line["t"] + TOKEN_LIFE_S, *(t for t in starts if t > line["t"])])
+        for key, line in lines.items()
+        if line["visible_to"] is not None
+    }
+    return {key: line for key, line in lines.items() if now <= reach_until.get(key, now)}
 
 
 def _looks_at_a_picture(record: Json) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
 from cli.rehearsal import BotProcess
 from playground import FaultPlan, Limited, Message, Person, Playground, Reset, Status
-from playground.faults import Fault, Phase
+from playground.faults import Asked, Fault, Phase
 
 People = Callable[[int], list[Person]]
 SEND = r"^/channels/\{channel_id\}/messages$"
@@ -101,3 +102,28 @@ async def test_a_lost_connection_is_resumed_and_nothing_is_missed(
     await ana.place.wait_deleted(line, timeout_s=30)
     second = await result_of(ana, after=first)
     assert ana.place.messages == [first, second]
+
+
+async def test_an_answer_that_had_to_be_deferred_leaves_no_status_line(
+    bot: BotProcess, discord: Playground, people: People
+) -> None:
+    """Whoever remixes a linked picture waits for it alone; the line of the public job is there, too."""
+    [ana] = people(1)
+    await bot.start()
+    first = await result_of(ana)
+    is_deferred = asyncio.Event()
+
+    async def show_the_source_late(asked: Asked, phase: Phase) -> Fault | None:
+        if asked.path.endswith("/callback") and phase == "after":
+            is_deferred.set()
+        if asked.method == "GET" and phase == "before":
+            await is_deferred.wait()
+        return None
+
+    discord.faults = show_the_source_late
+    link = f"https://discord.com/channels/{first.guild_id}/{first.channel_id}/{first.id}"
+    asked = await ana.slash("remix", prompt="a blue circle", source=link)
+    line = await asked.response()
+    assert line.is_ephemeral
+    await ana.place.wait_for(lambda m: m.attachments, timeout_s=30, after=line)
+    await ana.place.wait_deleted(line, timeout_s=30)

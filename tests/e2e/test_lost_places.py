@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from cli.rehearsal import BotProcess
 from playground import ChannelHandle, File, Message, Person, Playground, Refused
 from playground.faults import Asked, Fault, Phase
+from playground.model import Json
+from tests.checker.watched_bot import WatchedBot
 from tests.cogs.cdn import photo
 
 People = Callable[[int], list[Person]]
@@ -37,6 +40,21 @@ async def until_forgotten(bot: BotProcess, person: Person, place: ChannelHandle)
     line = await (await person.go(place).slash("imagine", prompt="a blue square")).response()
     await place.wait_for(has_picture(person), timeout_s=30, after=line)
     await place.wait_deleted(line, timeout_s=30)
+
+
+async def until_refused(discord: Playground, method: str) -> None:
+    """Waits until Discord has forbidden something."""
+    refused = asyncio.Event()
+
+    def look(record: Json) -> None:
+        if record["kind"] == "request" and (record["method"], record["status"]) == (method, 403):
+            refused.set()
+
+    discord.recorder.listeners.append(look)
+    for record in discord.recorder.records:
+        look(record)
+    async with asyncio.timeout(30):
+        await refused.wait()
 
 
 async def test_a_deleted_status_line_is_not_missed(
@@ -200,6 +218,22 @@ async def test_a_permission_that_is_lost_meanwhile_leads_to_a_direct_message(
     refused = await (await ana.slash("imagine", prompt="a blue square")).response()
     assert refused.is_ephemeral
     assert name.replace("_", " ").title() in refused.content
+
+
+async def test_a_permission_that_comes_back_lets_the_status_line_of_before_a_kill_go(
+    bot: WatchedBot, people: People
+) -> None:
+    [ana] = people(1)
+    await bot.start()
+    status = await held(ana)
+    await bot.kill()  # and with it the token that leads to the line
+    ana.place.set_permissions(view_channel=False)
+    let_go(bot)
+    await bot.start()
+    await ana.dm.wait_for(has_picture(ana), timeout_s=30)
+    await until_refused(bot.discord, "DELETE")
+    ana.place.set_permissions(view_channel=None)
+    await ana.place.wait_deleted(status, timeout_s=60)
 
 
 async def test_a_permission_that_is_lost_for_replies_costs_only_the_reference(

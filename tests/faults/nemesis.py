@@ -360,7 +360,8 @@ async def main(arguments: argparse.Namespace) -> int:
             runs.append(run(folder, arguments.seed, arguments.jobs, has_faults=has_faults))
         report, *others = await asyncio.gather(*runs)
         if arguments.keep is not None:
-            keep(report.evidence, arguments.keep)
+            for folder, one in zip(folders, (report, *others), strict=True):
+                keep(one.evidence, arguments.keep / folder.name)
     clean = others[0] if others else None
     write = sys.stdout.write
     for line in [f"seed {arguments.seed}", *lines(report, clean)]:
@@ -386,7 +387,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=JOBS)
     parser.add_argument("--no-comparison", action="store_true", help="only the run with faults")
-    parser.add_argument("--keep", type=Path, help="a folder for history, tables and log")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for history, tables and log of each run"
+    )
     return parser.parse_args()
 
 

@@ -1,11 +1,11 @@
-"""25 people who keep the bot busy: a seed decides what each of them asks for, the same with faults or without."""
+"""25 people who keep the bot busy: a seed decides what they ask for, the same with faults or without."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
 from playground import ChannelHandle, ClientRefused, File, Message, Person, Playground
@@ -102,18 +102,20 @@ class Crowd:
         return [handle for handle in self.guild.channels if not handle.channel.deleted]
 
     async def busy(self) -> None:
-        """Returns when everybody has done all acts, and waited for what came of each."""
-        base, more = divmod(self._jobs, PEOPLE * HANDS)
+        """Returns when all acts are done, and what came of each was waited for.
+
+        Whoever is free does the next one, so that somebody who waits in vain holds up no other.
+        """
+        turns = iter(range(self._jobs))
         async with asyncio.TaskGroup() as group:
             for number in range(PEOPLE * HANDS):
-                person = self.people[number % PEOPLE]
-                group.create_task(self._one(person, number, base + (number < more)))
+                group.create_task(self._one(self.people[number % PEOPLE], turns))
 
-    async def _one(self, person: Person, number: int, jobs: int) -> None:
-        choose = random.Random(self._seed * 1000 + number)
-        for turn in range(jobs):
+    async def _one(self, person: Person, turns: Iterator[int]) -> None:
+        for turn in turns:
+            choose = random.Random(self._seed * 1000 + turn)
             [act] = choose.choices(list(ACTS), list(ACTS.values()))
-            words = f"{person.name.lower()} {number} {turn} of a {choose.randrange(10_000)}"
+            words = f"act {turn} a {choose.randrange(10_000)}"
             trouble = choose.random() < 0.03, choose.choice(ENGINE_WORDS)
             if self._breaks_engine and trouble[0] and act in ("imagine", "several"):
                 words = f"{words} {trouble[1]}"
@@ -169,22 +171,20 @@ class Crowd:
             case "remix" if newest is not None:
                 return await is_accepted(person.slash("remix", prompt=words, source=link(newest)))
             case "reply" if newest is not None and newest.channel_id == person.place.id:
-                before = self.discord.recorder.records[-1]["seq"]
-                await person.send(words, reply_to=newest)
-                return await self._is_answered(person, before)
+                reply = await person.send(words, reply_to=newest)
+                return await self._is_answered(reply)
             case _:
                 return await is_accepted(person.slash("imagine", prompt=words))
 
     def _is_away(self, message: Message) -> bool:
         return self.discord.world.channels[message.channel_id].deleted
 
-    async def _is_answered(self, person: Person, after: int) -> bool:
+    async def _is_answered(self, reply: Message) -> bool:
         """Waits for the line that a reply gets; nobody is told when it was lost."""
         came = asyncio.Event()
 
         def look(record: Json) -> None:
-            is_new = record["kind"] == "message" and record["seq"] > after
-            if is_new and person.mention in record["content"]:
+            if record["kind"] == "message" and record["reference"] == str(reply.id):
                 came.set()
 
         self.discord.recorder.listeners.append(look)

@@ -129,7 +129,7 @@ class Crowd:
             came = self.ends.expect(person)
             try:
                 has_asked = await self._do(person, act, words)
-            except (NoResponse, ClientRefused, StopIteration):
+            except (NoResponse, ClientRefused):
                 has_asked = False
             if has_asked:
                 break
@@ -162,11 +162,12 @@ class Crowd:
             case "cancel":
                 asked = await person.slash("imagine", prompt=f"{words}", steps=40)
                 line = await asked.response()
-                label = next(label for label in line.buttons if label in ("Cancel", "Stop"))
+                label = label_of(line, "Cancel", "Stop")
                 await (await person.press(line, label)).acknowledged()
                 return True
             case "reroll" | "vary" if newest is not None:
-                label = "Reroll" if act == "reroll" else vary_label(newest)
+                # "Vary (Subtle)", or "V1" of several.
+                label = label_of(newest, "Reroll" if act == "reroll" else "V")
                 return await is_accepted(person.press(newest, label))
             case "remix" if newest is not None:
                 return await is_accepted(person.slash("remix", prompt=words, source=link(newest)))
@@ -206,9 +207,16 @@ async def is_accepted(asking: Awaitable[Invocation]) -> bool:
     return not line.is_ephemeral
 
 
-def vary_label(message: Message) -> str:
-    """The first button that varies a picture: "Vary (Subtle)", or "V1" of several."""
-    return next(label for label in message.buttons if label.startswith("V"))
+def label_of(message: Message, *beginnings: str) -> str:
+    """The first button whose label begins so.
+
+    Raises:
+        ClientRefused: There is none: a refusal, or a line that already has another face.
+    """
+    for label in message.buttons:
+        if label.startswith(beginnings):
+            return label
+    raise ClientRefused(f"no button {beginnings} on {message.content!r}")
 
 
 def link(message: Message) -> str:

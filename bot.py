@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
 from engine.errors import EngineError
+from engine.secrecy import blanked, secrets_of
 from engine.settings import Settings, load_settings
 from engine.types import Sampler
 
@@ -15,11 +17,12 @@ from engine.types import Sampler
 def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand and returns the exit code: 0 done, 1 failed, 2 wrong use or settings."""
     options = _parser().parse_args(argv)
+    settings = None
     try:
         settings = load_settings()
         return asyncio.run(_run(options, settings))
     except EngineError as error:
-        print(f"easel: {error}", file=sys.stderr)
+        print(f"easel: {blanked(str(error), secrets_of(os.environ, settings))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

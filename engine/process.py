@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import re
@@ -16,15 +17,13 @@ from pathlib import Path
 
 from engine import protocol
 from engine.errors import EngineDiedError
+from engine.secrecy import blanked, is_secret_name, secrets_of
 from engine.settings import Settings
 
 _log = logging.getLogger("easel.engine")
 
 _LAST_WORDS_S = 0.5
 _MAX_LINE = 500  # characters of a log line that comes from the process
-_SECRET_NAME = re.compile(
-    r"TOKEN(?!IZERS)|SECRET|PASSWORD|PASSWD|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY", re.I
-)
 _HUB_NAME = re.compile(r"HF_|HUGGING_?FACE_")
 _PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,8 +42,7 @@ def engine_environment(settings: Settings, environ: Mapping[str, str]) -> dict[s
     kept = {
         name: value
         for name, value in environ.items()
-        if not name.startswith("EASEL_")
-        and (_HUB_NAME.match(name) or not _SECRET_NAME.search(name))
+        if not name.startswith("EASEL_") and (_HUB_NAME.match(name) or not is_secret_name(name))
     }
     paths = [str(_PROJECT_ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     return kept | settings.engine_environment() | {"PYTHONPATH": os.pathsep.join(paths)}
@@ -59,8 +57,13 @@ class EngineProcess:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         output: asyncio.StreamReader,
+        secrets: tuple[str, ...] = (),
     ) -> None:
-        """Takes over a started process, its connection and what it prints."""
+        """Takes over a started process, its connection and what it prints.
+
+        What it says may quote anything, its environment too, so the secrets are blanked out of it.
+        """
+        self._secrets = secrets
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -92,9 +95,13 @@ class EngineProcess:
             ProtocolError: What came is no frame.
         """
         try:
-            return await protocol.read_frame(self._reader)
+            frame = await protocol.read_frame(self._reader)
         except (ConnectionError, protocol.CutOffError):
             return None
+        if frame is None or not isinstance(message := frame.fields.get("message"), str):
+            return frame
+        fields = {**frame.fields, "message": blanked(message, self._secrets)}
+        return dataclasses.replace(frame, fields=fields)
 
     def kill(self, complaint: str) -> None:
         """Ends the process group at once, also when it is stopped or hung, and remembers why."""
@@ -150,7 +157,8 @@ class EngineProcess:
         self._log_line(rest)
 
     def _log_line(self, line: str) -> None:
-        text = "".join(c if c.isprintable() else " " for c in line).strip()
+        printable = "".join(c if c.isprintable() else " " for c in line)
+        text = blanked(printable, self._secrets).strip()
         if text:
             self._last_line = text[:_MAX_LINE]
             _log.info("%s", self._last_line)
@@ -217,7 +225,8 @@ async def running(settings: Settings, *, stop_timeout_s: float) -> AsyncIterator
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise
-        engine = EngineProcess(process, reader, writer, output)
+        secrets = secrets_of(os.environ, settings)
+        engine = EngineProcess(process, reader, writer, output, secrets)
         forwarding = asyncio.create_task(engine.forward_output(), name="engine output")
         try:
             yield engine

@@ -221,7 +221,8 @@ def _failed(fault: Fault) -> tuple[int, Any, dict[str, str]]:
         if not fault.via:
             return 429, "<html>error code: 1015</html>", {}
         return _limited(Verdict(False, {}, fault.retry_after_s, is_global=fault.is_global))
-    return fault.code, f"<html>{fault.code}</html>", {}
+    page = f"<html>{fault.code}</html>" if fault.page is None else fault.page
+    return fault.code, page, {}
 
 
 def _json(status: int, answer: Any, headers: dict[str, str] | None = None) -> web.Response:

@@ -12,9 +12,14 @@ Phase = Literal["before", "after"]
 
 @dataclass(frozen=True)
 class Status:
-    """Answer with a bare HTTP status, as Discord's front does: 500, 502, 503, 504..."""
+    """Answer with a bare HTTP status, as Discord's front does: 500, 502, 503, 504...
+
+    Attributes:
+        page: What it says; None is a short HTML.
+    """
 
     code: int
+    page: str | None = None
 
 
 @dataclass(frozen=True)

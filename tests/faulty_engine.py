@@ -19,6 +19,7 @@ engine:cut        half a frame, then no more
 engine:torn       half a frame, then SIGKILL
 engine:hangup     closes the socket and goes on running
 engine:fail       `failed` with GenerationError
+engine:leak       prints the environment's tokens, and `failed` with an error that quotes them
 engine:short      `done` without pictures
 engine:hold       runs without end until the file `--state`/go exists (heartbeats go on)
 """
@@ -241,6 +242,11 @@ class FaultyEngine:
             time.sleep(3600)  # the fault itself: a loop that blocks for ever
         elif self.does(row, "fail"):
             self.end(row, "failed", error="GenerationError", message="It did not work.")
+        elif self.does(row, "leak"):
+            told = [f"{name}={value}" for name, value in os.environ.items() if "TOKEN" in name]
+            sys.stderr.write(f"{told}\n")
+            sys.stderr.flush()
+            self.end(row, "failed", error="InvalidRequestError", message=f"No entry with {told}.")
         elif self.does(row, "short"):
             self.end(row, "done", seconds=0.1, warnings=[], receipt={})
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from engine.secrecy import is_secret_name
 from tests.checker.watched_bot import WatchedBot
 
 Json = dict[str, Any]
@@ -81,6 +82,7 @@ def gather(bot: WatchedBot) -> Evidence:
     interactions = discord.interactions.all.values()
     secrets = {f"token {n} of the bot": token for n, token in enumerate(discord.tokens, 1)}
     secrets |= {f"token of interaction {one.id}": one.token for one in interactions}
+    secrets |= {name: value for name, value in bot.environment.items() if is_secret_name(name)}
     has_data = (bot.data_dir / "easel.db").exists()
     root = Path(__file__).parents[2]
     return Evidence(

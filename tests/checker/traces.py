@@ -26,8 +26,8 @@ def check_traces(evidence: Evidence, *, has_tracebacks: bool) -> Iterator[Violat
         at = evidence.log.index(_TRACEBACK)
         yield Violation("no traceback", evidence.log[max(at - 300, 0) : at + 1500])
     if not has_tracebacks:
-        for line in evidence.log.splitlines():
-            if not _LOG_LINE.match(line):
+        for line in evidence.log.removesuffix("\n").split("\n") if evidence.log else ():
+            if not _LOG_LINE.match(line) or not line.isprintable():
                 yield Violation("log lines", f"a line is not the log's own: {line[:200]!r}")
 
 

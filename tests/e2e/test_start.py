@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +10,9 @@ import pytest
 
 from cli.rehearsal import BotProcess
 from playground import Person, Playground
+from tests.e2e.processes import run_bot
 
 People = Callable[[int], list[Person]]
-ROOT = Path(__file__).parents[2]
 MAX_BOT_BYTES = 150e6
 
 
@@ -35,22 +32,6 @@ async def test_answers_with_a_place_while_the_engine_loads(bot: BotProcess, peop
     maps = {m.path for m in process.memory_maps()}
     assert not [path for path in maps if "torch" in path]
     assert process.memory_info().rss < MAX_BOT_BYTES
-
-
-async def run_bot(*arguments: str, **environment: str) -> tuple[int, str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("EASEL_", "DISCORD_"))}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(ROOT / "bot.py"),
-        *arguments,
-        env=clean | environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(60):
-        output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
 
 
 async def test_without_a_token_it_says_in_two_lines_what_to_do() -> None:

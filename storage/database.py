@@ -42,6 +42,17 @@ LOCK_NAME = "easel.lock"
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 _LOG_PAGES = 1000  # SQLite's own choice of when the log is emptied into the file
 _LOG_BYTES = 8 * 2**20  # what the log keeps of the disk when it had to grow, as during a backup
+_PASSING = frozenset({
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+})  # fmt: skip
 _CHECK_BYTES = 64 * 2**20  # a database up to this size is checked whole at every start, in < 0.5 s
 
 
@@ -266,6 +277,17 @@ async def _prepare(connection: aiosqlite.Connection, path: Path, migrations: Pat
     await pragma("foreign_keys = ON")
 
 
+def is_passing(error: BaseException) -> bool:
+    """True for trouble of the world outside that may end: a full disk, a lock, too little memory.
+
+    Not for what another try meets again: a table that is not there, a mistake in a statement.
+    """
+    if isinstance(error, sqlite3.OperationalError):
+        code = getattr(error, "sqlite_errorcode", None)  # None: it does not come from SQLite itself
+        return code is None or code & 0xFF in _PASSING
+    return isinstance(error, OSError)
+
+
 def _damaged(path: Path) -> DatabaseDamagedError:
     return DatabaseDamagedError(
         f"The database {path} is damaged. Put a backup in its place, or move it away to start "
@@ -280,6 +302,11 @@ def _start_error(error: sqlite3.Error, path: Path) -> StartError:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return DataDirectoryError(
                 f"The database {path} is open in another program. Close it and start again."
+            )
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            return DataDirectoryError(
+                f"The database {path} cannot be written or read ({error}). Is the disk full? "
+                "Make room and start again; what is stored is as it was before."
             )
         case _:
             return DataDirectoryError(f"The database {path} cannot be used ({error}).")

@@ -22,7 +22,7 @@ from engine.tally import Tally
 from engine.types import GenerationRequest, GenerationResult, Job, JobState, Limits, Submission
 from engine.words import N_
 from storage import blocks
-from storage.database import Database, Transaction, Value
+from storage.database import Database, Transaction, Value, is_passing
 from storage.ledger import admit, charge, refund
 from storage.pictures import PictureFiles, sha256_of
 from storage.references import add_picture, drop_unused
@@ -59,7 +59,7 @@ class JobTable:
 
     def is_passing(self, error: Exception) -> bool:
         """Returns True for trouble of the world outside (a full disk, a lock) that may end."""
-        return isinstance(error, OSError | sqlite3.OperationalError)
+        return is_passing(error)
 
     async def add(self, submission: Submission, *, cost: float, limits: Limits) -> tuple[Job, bool]:
         """Stores and charges a new job and returns it with True.

@@ -20,6 +20,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _TRANSACTION = re.compile(
     r"(?:\s|--[^\n]*\n)*(?:BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE
 )
+_OF_THE_DISK = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -36,6 +37,7 @@ async def migrate(connection: aiosqlite.Connection, folder: Path) -> None:
 
     Raises:
         StartError: A script failed; the database is as it was before.
+        sqlite3.Error: The disk is full, or the database is used by others; the same.
     """
     scripts = _scripts(folder)
     await connection.execute_fetchall("PRAGMA foreign_keys = OFF")
@@ -54,7 +56,8 @@ async def migrate(connection: aiosqlite.Connection, folder: Path) -> None:
         await connection.execute_fetchall("COMMIT")
     except (sqlite3.Error, ValueError) as error:
         await connection.rollback()
-        if not running:
+        is_of_the_disk = getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK
+        if not running or is_of_the_disk:
             raise
         raise StartError(
             f"The database could not be updated ({running}: {error}). It is as it was before; "

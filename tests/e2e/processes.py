@@ -10,9 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-async def run_bot(*arguments: str, **environment: str) -> tuple[int, str]:
+async def run_bot(*arguments: str, limit: str = ":", **environment: str) -> tuple[int, str]:
+    """Returns the exit code and what was printed; `limit` is a shell's command before it."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("EASEL_", "DISCORD_"))}
     process = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", f'{limit}; exec "$@"', "sh"),
         sys.executable,
         str(ROOT / "bot.py"),
         *arguments,
@@ -20,7 +22,12 @@ async def run_bot(*arguments: str, **environment: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(60):
-        output, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(60):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode is not None
     return process.returncode, output.decode()

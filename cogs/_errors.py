@@ -36,6 +36,7 @@ from engine.errors import (
     StartError,
 )
 from engine.protocol import ProtocolError
+from storage.database import is_of_disk
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,10 @@ OUTDATED_COMMAND = N_(
 UNEXPECTED = N_(
     "Something went wrong on my side. Try again; if it stays, tell the operator of this bot the "
     "reference `{reference}`."
+)
+
+NO_STORAGE = N_(
+    "The bot cannot use its storage now. The operator of this bot has to look at the log."
 )
 
 _MAX_WORDS = 1500
@@ -95,9 +100,7 @@ _TABLE: dict[type[BaseException], _Words] = {
         "The engine cannot load its model, so no pictures can be made now. "
         "The operator of this bot has to look at the log."
     ),
-    DataDirectoryError: N_(
-        "The bot cannot use its storage now. The operator of this bot has to look at the log."
-    ),
+    DataDirectoryError: NO_STORAGE,
     DatabaseVersionError: N_(
         "The bot cannot use its database now. The operator of this bot has to look at the log."
     ),
@@ -135,6 +138,9 @@ def words(error: BaseException, doing: str = "") -> str:
     if isinstance(error, app_commands.CommandInvokeError):
         error = error.original
     text = find(error)
+    if text is None and is_of_disk(error):
+        log.error("%s failed", doing or "an action", exc_info=error)
+        return t(NO_STORAGE)
     if text is None:
         reference = secrets.token_hex(4)
         log.error("%s failed (reference %s)", doing or "an action", reference, exc_info=error)

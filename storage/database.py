@@ -12,6 +12,7 @@ soundness); `FULL` would cost a flush of the disk before every acknowledgement.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import logging
 import os
@@ -42,6 +43,7 @@ LOCK_NAME = "easel.lock"
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 _LOG_PAGES = 1000  # SQLite's own choice of when the log is emptied into the file
 _LOG_BYTES = 8 * 2**20  # what the log keeps of the disk when it had to grow, as during a backup
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 _PASSING = frozenset({
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -286,6 +288,13 @@ def is_passing(error: BaseException) -> bool:
         code = getattr(error, "sqlite_errorcode", None)  # None: it does not come from SQLite itself
         return code is None or code & 0xFF in _PASSING
     return isinstance(error, OSError)
+
+
+def is_of_disk(error: BaseException) -> bool:
+    """True for a disk that is full, broken or read-only, whether SQLite met it or we did."""
+    if isinstance(error, sqlite3.OperationalError):
+        return is_passing(error)
+    return isinstance(error, OSError) and error.errno in _DISK_ERRORS
 
 
 def _damaged(path: Path) -> DatabaseDamagedError:

@@ -13,14 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import InvalidRequestError
+from engine.types import MAX_PROMPT_LENGTH
 
 MAX_PROMPTS = 12
 _MAX_FILE_BYTES = 1 << 20
 _MAX_WILDCARDS = 20  # in one prompt
+_NOVEL = 10 * MAX_PROMPT_LENGTH
 _NAMED = 10  # of them, to somebody who typed none of them
 _SHOWN = 60  # characters of a name that is quoted
 _CHOICE = re.compile(
-    r"(?<!\\)\{([^{}]*,[^{}]*)(?<!\\)\}"
+    r"(?<!\\)\{([^{},]*,[^{}]*)(?<!\\)\}"
 )  # without a comma, braces are just braces
 _WILDCARD = re.compile(r"(?<![A-Za-z0-9_])__([A-Za-z0-9][A-Za-z0-9-]*(?:[_/][A-Za-z0-9-]+)*)__")
 
@@ -67,14 +69,15 @@ def has_wildcards(prompt: str) -> bool:
 def with_wildcards(prompt: str, folder: Path, pick: Pick = _RANDOM.choice) -> str:
     """Returns the prompt with a line of `<folder>/<name>.txt` for each `__name__`; reads files.
 
-    Lines may name other wildcards; those that begin with `#` are comments.
+    Lines may name other wildcards; those that begin with `#` are comments. What has become longer than
+    any prompt may be is returned as it is, to be refused for its length.
 
     Raises:
         InvalidRequestError: There is no such file, it has no lines, or the lines never end.
     """
     for _ in range(_MAX_WILDCARDS):
         match = _WILDCARD.search(prompt)
-        if match is None:
+        if match is None or len(prompt) > _NOVEL:
             return prompt
         line = pick(_lines(folder, match[1]))
         prompt = prompt[: match.start()] + line + prompt[match.end() :]

@@ -17,6 +17,10 @@ People = Callable[[int], list[Person]]
 @pytest.fixture
 async def ana(bot: BotProcess, people: People) -> Person:
     [ana] = people(1)
+    wildcards = bot.data_dir / "wildcards"
+    wildcards.mkdir(parents=True)
+    (wildcards / "weather.txt").write_text("rain or __weather__ or __weather__\n")
+    (wildcards / "novels.txt").write_text("once " * 100_000 + "__novels__\n")
     await bot.start()
     return ana
 
@@ -34,6 +38,11 @@ async def test_each_bad_option_is_refused_in_one_ephemeral_sentence(
         ({"prompt": "   "}, "empty"),
         ({"aspect": "7:5"}, "16:9"),
         ({"model": "dall-e"}, "dall-e"),
+        ({"prompt": "{a, b}" * 250}, "more than 12 prompts"),
+        ({"prompt": "{a," * 300 + "b" + "}" * 300}, "more than 12 prompts"),
+        ({"prompt": "a fox in __weather__"}, "more than 20 wildcards"),
+        ({"prompt": "a fox of __novels__"}, "1,500"),
+        ({"prompt": "{__weather__, __weather__} " * 3}, "wildcards"),
     ]
     for options, fragment in bad:
         options = {"prompt": "a red circle", **options}

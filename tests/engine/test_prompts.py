@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from engine.errors import InvalidRequestError
 from engine.prompts import MAX_PROMPTS, has_wildcards, permutations, with_wildcards
+from engine.types import MAX_PROMPT_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,78 @@ def test_too_many_choices_are_refused_before_they_are_made() -> None:
     assert len(permutations("{" + ",".join(map(str, range(MAX_PROMPTS))) + "}")) == MAX_PROMPTS
     with pytest.raises(InvalidRequestError, match=f"more than {MAX_PROMPTS} prompts"):
         permutations("{a, b, c, d}" * 300)
+
+
+LONGEST = 6000  # characters that Discord lets through
+CPU_S = 2.0  # processor time, which does not depend on what else the machine does
+
+
+def nested(depth: int) -> str:
+    return "{a," * depth + "b" + "}" * depth
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "{a,b}" * (LONGEST // 5),
+        nested(LONGEST // 4),
+        "{" + nested(500) + "," + nested(500) + "}",
+        "{a,a}" * 1000,  # the same words each time
+        "{" + "," * (LONGEST - 2) + "}",
+        "".join("{" + "a," * 11 + "b}" for _ in range(200)),
+    ],
+    ids=["many", "nested", "two nested", "equal", "commas", "both"],
+)
+def test_bomb_of_choices_is_refused_in_a_moment(bomb: str) -> None:
+    began = time.thread_time()
+    with pytest.raises(InvalidRequestError, match=f"more than {MAX_PROMPTS} prompts"):
+        permutations(bomb)
+    assert time.thread_time() - began < CPU_S
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "{" * LONGEST,
+        "{" + "," * (LONGEST - 1),
+        "{," * (LONGEST // 2),
+        "{" * (LONGEST // 2) + "a,b" + "}" * (LONGEST // 2),
+        "\\{" * (LONGEST // 2),
+        "{" + "\\," * (LONGEST // 2 - 1) + "}",
+    ],
+    ids=["open", "open with commas", "open each", "braces in braces", "escaped", "plain commas"],
+)
+def test_braces_that_mean_little_take_no_time(prompt: str) -> None:
+    began = time.thread_time()
+    assert len(permutations(prompt)) <= 2
+    assert time.thread_time() - began < CPU_S
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        {"a": "__a__"},
+        {"a": "__a__ __a__"},
+        {"a": "__b__", "b": "__c__", "c": "__a__"},
+    ],
+    ids=["itself", "itself twice", "in a circle"],
+)
+def test_wildcards_that_name_themselves_are_refused_in_a_moment(
+    tmp_path: Path, lines: dict[str, str]
+) -> None:
+    for name, line in lines.items():
+        (tmp_path / f"{name}.txt").write_text(f"{line}\n")
+    began = time.thread_time()
+    with pytest.raises(InvalidRequestError, match="more than 20 wildcards"):
+        with_wildcards("__a__", tmp_path)
+    assert time.thread_time() - began < CPU_S
+
+
+def test_wildcards_with_long_lines_are_given_up_for_their_length(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x " * 250_000 + "__a__\n")
+    began = time.thread_time()
+    assert len(with_wildcards("__a__", tmp_path)) > 10 * MAX_PROMPT_LENGTH
+    assert time.thread_time() - began < CPU_S
 
 
 def test_wildcards_are_lines_of_files(tmp_path: Path) -> None:

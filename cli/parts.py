@@ -138,12 +138,11 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 
         def harmless(submission: Submission) -> tuple[str | None, ...]:
             """Returns what counts as negative prompt where nobody gives one."""
-            place, info = submission.destination, engine.info
+            info = engine.info
             return (
                 settings.default_negative_prompt,
                 info.default_negative_prompt if info is not None else None,
-                places.server(place.guild_id or 0).negative,
-                places.channel(place.channel_id).negative,
+                *places.negative_prompts(submission.destination),
             )
 
         moderation = Moderation(store=BlockedWords(database), harmless=harmless)

@@ -209,6 +209,7 @@ def submission_of(
             locale=_language.of_person(interaction)
             if order.private
             else _language.of_place(interaction),
+            parent_channel_id=_whereabouts.parent_of(interaction),
         ),
         request=order.request,
         action=order.action,

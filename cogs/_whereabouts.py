@@ -35,10 +35,13 @@ def is_outside(interaction: discord.Interaction) -> bool:
 
 def channel_of(interaction: discord.Interaction) -> int:
     """Returns the channel whose rules and defaults count: of a thread, the one that it belongs to."""
+    return parent_of(interaction) or interaction.channel_id or 0
+
+
+def parent_of(interaction: discord.Interaction) -> int | None:
+    """Returns the channel that the thread of the interaction belongs to; None when it is no thread."""
     channel = interaction.channel
-    if isinstance(channel, discord.Thread):
-        return channel.parent_id
-    return interaction.channel_id or 0
+    return channel.parent_id if isinstance(channel, discord.Thread) else None
 
 
 def place_of(interaction: discord.Interaction) -> Place | None:

@@ -7,6 +7,7 @@ import logging
 
 from pydantic import ValidationError
 
+from engine.types import Destination
 from storage import audit
 from storage.database import Database
 from storage.people import NOTHING_SET, PREFERENCES, Preferences
@@ -45,6 +46,13 @@ class Places:
     def channel(self, channel_id: int) -> Preferences:
         """Returns what was set for a channel; its threads have none of their own."""
         return self._channels.get(channel_id, NOTHING_SET)
+
+    def negative_prompts(self, destination: Destination) -> tuple[str | None, ...]:
+        """Returns what its server and its channel, of a thread that one's, set as negative prompt."""
+        if destination.guild_id is None:
+            return ()
+        channel_id = destination.parent_channel_id or destination.channel_id
+        return self.server(destination.guild_id).negative, self.channel(channel_id).negative
 
     async def set_server(self, guild_id: int, defaults: Preferences, *, actor_id: int) -> None:
         """Stores a server's defaults instead of those of before; the actor goes into the audit."""

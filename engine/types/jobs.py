@@ -37,6 +37,7 @@ class Destination:
         private: Only the owner may see status and result.
         spoiler: Pictures are hidden until clicked.
         locale: Discord locale of its messages.
+        parent_channel_id: The channel that a thread belongs to; only until it is a job.
     """
 
     channel_id: int
@@ -44,6 +45,7 @@ class Destination:
     private: bool = False
     spoiler: bool = False
     locale: str = "en-US"
+    parent_channel_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -311,7 +311,11 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
         )
         await models.refresh()
         moderation = Moderation(
-            store=BlockedWords(database), harmless=lambda _: (settings.default_negative_prompt,)
+            store=BlockedWords(database),
+            harmless=lambda submission: (
+                settings.default_negative_prompt,
+                *places.negative_prompts(submission.destination),
+            ),
         )
         await moderation.load()
         queue = JobQueue(

@@ -11,6 +11,7 @@ from storage.blocked_words import ADDED, REMOVED
 from storage.people import Preferences
 from tests.cogs.cdn import photo
 from tests.cogs.conftest import World
+from tests.cogs.test_channels import thread_in
 from tests.cogs.test_styles import put
 
 WORDS = "admin safety words"
@@ -165,6 +166,23 @@ async def test_words_of_a_style_and_names_that_others_see(world: World) -> None:
     await world.ann.slash(world.channel, "poses share", name="fine", on=False)
     answer = await world.ann.slash(world.channel, "poses share", name="fine")
     assert "in that name" in said(answer)
+
+
+async def test_default_negative_prompt_of_a_channel_counts_in_its_threads_too(world: World) -> None:
+    defaults, places = Preferences(negative="naked people"), world.parts.places
+    await places.set_channel(world.guild.id, world.channel.id, defaults, actor_id=1)
+    await block(world, "naked")
+    thread = thread_in(world, world.channel)
+    await world.ann.slash(thread, "imagine", prompt="a cat")
+    await world.result(1, thread)
+    await world.ann.slash(thread, "imagine", prompt="a cat", image=photo())  # checked twice
+    await world.result(2, thread)
+    for request in [one.request for one in await world.parts.history.recent(world.ann.id)]:
+        assert request.negative_prompt == "naked people"
+    # It excuses nobody who types it elsewhere.
+    other = world.guild.create_text_channel("other")
+    answer = await world.ann.slash(other, "imagine", prompt="a cat", negative="naked people")
+    assert "does not allow some of the words in the negative prompt" in said(answer)
 
 
 async def test_default_negative_prompt_of_the_operator_is_never_in_the_way(world: World) -> None:

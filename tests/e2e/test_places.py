@@ -70,5 +70,46 @@ async def test_pictures_of_channels_for_adults_stay_in_such_channels(
     assert everybody.messages == []
 
 
+async def test_modes_of_channels_follow_their_age_restriction(
+    bot: BotProcess, discord: Playground
+) -> None:
+    guild = discord.guild("Studio")
+    art = guild.channel("art")
+    adults, shared = (guild.channel(name, nsfw=True) for name in ("adults", "shared"))
+    ana = guild.member("Ana")
+    owner = guild.member("Olga", guild.role("managers", "manage_guild"))
+    await bot.start()
+
+    async def said(person: Person, channel: ChannelHandle, command: str, **given: object) -> str:
+        answer = await (await person.go(channel).slash(command, given)).response()
+        assert answer.is_ephemeral
+        return answer.content
+
+    mode = "admin channel mode"
+    assert "while it is age-restricted." in await said(
+        owner, art, mode, mode="nsfw-only", channel=adults
+    )
+    warned = await said(owner, art, mode, mode="nsfw-only", channel=art)
+    assert "or nobody can make pictures there" in warned
+    await said(owner, art, mode, mode="sfw", channel=shared)
+
+    refused = await said(ana, art, "imagine", prompt="a red circle")
+    assert "only while the channel is age-restricted" in refused
+    assert f"<#{adults.id}>" in refused
+    await ana.go(adults).slash("imagine", prompt="a red circle")
+    result = await picture_in(adults, ana)
+    link = f"https://discord.com/channels/{guild.id}/{adults.id}/{result.id}"
+    kept_out = "this server keeps such pictures out of this one"
+    assert kept_out in await said(ana, shared, "remix", source=link)
+    hidden = await ana.go(adults).slash("imagine", prompt="a secret", private=True)
+    await hidden.wait_for(lambda m: m.attachments, timeout_s=30)
+    shown = await (await ana.go(shared).slash("history show", {"picture": "secret"})).response()
+    answer = await (await ana.press(shown, "Publish")).response()
+    assert kept_out in answer.content
+    await ana.go(shared).slash("imagine", prompt="a red circle")
+    await picture_in(shared, ana)
+    assert len(shared.messages) == 1
+
+
 async def picture_in(channel: ChannelHandle, owner: Person) -> Message:
     return await channel.wait_for(lambda m: m.attachments and m.pings(owner.user), timeout_s=30)

@@ -20,8 +20,8 @@ from cogs import (
     _changes,
     _controls,
     _errors,
+    _fitting,
     _lost_lines,
-    _options,
     _orders,
     _status,
 )
@@ -236,16 +236,22 @@ class Arrivals:
             raise EngineDiedError("no handshake yet")
         files: dict[str, bytes] = {}
         request = arrival.submission.request
+        limits = self._parts.rules.of_submission(arrival.submission)
         if arrival.control is not None:
             request, made = await _controls.complete(
-                self._parts, request, arrival.control, picture, takes_size=arrival.takes_size
+                self._parts,
+                request,
+                arrival.control,
+                picture,
+                takes_size=arrival.takes_size,
+                limits=limits,
             )
             request, files = _controls.guided(request, arrival.control, made)
             return dataclasses.replace(arrival.submission, request=request), files
         if picture is not None:
             sha256 = await asyncio.to_thread(sha256_of, picture.png)
             files[sha256] = picture.png
-            request = await _from_picture(arrival, picture, sha256, info)
+            request = await _from_picture(arrival, picture, sha256, info, limits)
         if mask is not None or arrival.cells:
             drawn = await self._mask(arrival, request, picture, mask)
             sha256 = await asyncio.to_thread(sha256_of, drawn)
@@ -372,7 +378,7 @@ class Arrivals:
 
 
 async def _from_picture(
-    arrival: Arrival, picture: CleanPicture, sha256: str, info: EngineInfo
+    arrival: Arrival, picture: CleanPicture, sha256: str, info: EngineInfo, limits: Limits
 ) -> GenerationRequest:
     """Returns the request with the picture to start from."""
     request = arrival.submission.request
@@ -383,8 +389,8 @@ async def _from_picture(
         return (await change(picked, info)).request
     width, height = request.width, request.height
     if arrival.takes_size:
-        scale = request.second_pass.scale if request.second_pass is not None else 1.0
-        width, height = _options.size_of(f"{picture.width}:{picture.height}", info, scale)
+        room, scale = _fitting.room(info, limits), _fitting.scale_of(request.second_pass)
+        width, height = _fitting.size_of(f"{picture.width}:{picture.height}", room, scale)
     return dataclasses.replace(
         request, width=width, height=height, init_image=sha256, strength=arrival.strength
     )

@@ -11,13 +11,13 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from cogs import _buttons, _canvas, _options
+from cogs import _buttons, _canvas, _fitting, _options
 from cogs._canvas import Canvas
 from cogs._desk import Desk
 from cogs._language import N_
 from cogs._orders import Order
 from engine.errors import InvalidRequestError, UnknownJobError
-from engine.types import EngineInfo, Generation, GenerationRequest
+from engine.types import EngineInfo, Generation, GenerationRequest, Limits
 
 DELETED = N_("This picture was deleted.")
 SAME_AGAIN = N_("An upscaled picture comes out the same again. Use Vary or Remix for another one.")
@@ -67,9 +67,17 @@ Change = Callable[[Picked, EngineInfo], Awaitable[Changed]]
 
 
 async def order(
-    desk: Desk, action: str, generation: Generation, index: int = 0, *, private: bool = False
+    desk: Desk,
+    action: str,
+    generation: Generation,
+    index: int = 0,
+    *,
+    private: bool = False,
+    limits: Limits | None = None,
 ) -> Order:
     """Returns what to make when somebody asks for `action`, a key of `CHANGES`, of a result.
+
+    What the action does not decide is as the result was made, fitted to the limits.
 
     Args:
         desk: The bot's parts.
@@ -77,13 +85,15 @@ async def order(
         generation: The result.
         index: 0-based place of the picture in it.
         private: Only the person who asks sees the new one.
+        limits: What the person may have.
 
     Raises:
         UnknownJobError: The picture is gone.
         InvalidRequestError: The change cannot be made, by this model or at all.
     """
     info = desk.info()
-    changed = await CHANGES[action](await _pick(desk, generation, index, info), info)
+    picked = await _pick(desk, generation, index, info, limits)
+    changed = await CHANGES[action](picked, info)
     return Order(
         changed.request,
         action=action,
@@ -210,13 +220,15 @@ def _outpaint(draw: Callable[[bytes, tuple[int, int]], Canvas]) -> Change:
     return changed
 
 
-async def _pick(desk: Desk, generation: Generation, index: int, info: EngineInfo) -> Picked:
+async def _pick(
+    desk: Desk, generation: Generation, index: int, info: EngineInfo, limits: Limits | None
+) -> Picked:
     if generation.deleted_at is not None or index >= len(generation.pictures):
         raise UnknownJobError(DELETED)
     sha256 = generation.pictures[index]
     png = await desk.parts.pictures.get(sha256)
     return Picked(
-        made=_options.drawable(generation.request, info),
+        made=_fitting.fitted(_options.drawable(generation.request, info), info, limits),
         sha256=sha256,
         seed=generation.seeds[index],
         png=png,

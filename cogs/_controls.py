@@ -6,14 +6,14 @@ import asyncio
 import dataclasses
 from typing import Any
 
-from cogs import _canvas, _options, _text
+from cogs import _canvas, _fitting, _options, _text
 from cogs._desk import Parts
 from cogs._language import N_
 from engine.control import geometry
 from engine.control.library import Pose
 from engine.control.maps import AUTO, KINDS, OPENPOSE, ControlMap, ControlWish, Fit, MapRequest
 from engine.errors import EngineDiedError, InvalidRequestError
-from engine.types import EngineDied, EngineInfo, EngineReady, GenerationRequest
+from engine.types import EngineDied, EngineInfo, EngineReady, GenerationRequest, Limits
 from storage.pictures import sha256_of
 
 NO_CONTROLS = N_(
@@ -87,11 +87,11 @@ def check_pose(info: EngineInfo) -> None:
 
 
 def with_shape_of(
-    request: GenerationRequest, info: EngineInfo, width: int, height: int
+    request: GenerationRequest, info: EngineInfo, width: int, height: int, limits: Limits | None
 ) -> GenerationRequest:
-    """Returns the request in the shape of a picture, at the model's own area."""
-    scale = request.second_pass.scale if request.second_pass is not None else 1.0
-    size = _options.size_of(f"{width}:{height}", info, scale)
+    """Returns the request in the shape of a picture, at the model's own area, within the limits."""
+    room, scale = _fitting.room(info, limits), _fitting.scale_of(request.second_pass)
+    size = _fitting.size_of(f"{width}:{height}", room, scale)
     return dataclasses.replace(request, width=size[0], height=size[1])
 
 
@@ -156,6 +156,7 @@ async def complete(
     picture: Any = None,
     *,
     takes_size: bool,
+    limits: Limits | None = None,
 ) -> tuple[GenerationRequest, ControlMap]:
     """Returns the request, in the picture's shape when it takes that, and the map for it.
 
@@ -165,6 +166,7 @@ async def complete(
         wish: What to read.
         picture: The picture as the intake gave it; None takes `wish.picture`, which is stored.
         takes_size: The new picture has the shape of this one.
+        limits: What its owner may have.
 
     Raises:
         RequestError: The picture is gone, or nothing can be read from it.
@@ -179,7 +181,7 @@ async def complete(
     else:
         png, width, height = picture.png, picture.width, picture.height
     if takes_size:
-        request = with_shape_of(request, info, width, height)
+        request = with_shape_of(request, info, width, height, limits)
     return request, await read(parts, png, wish, request)
 
 

@@ -11,11 +11,12 @@ import logging
 
 import discord
 
-from cogs import _styles, _whereabouts
+from cogs import _fitting, _styles, _whereabouts
 from cogs._desk import Desk
 from cogs._options import Options
 from engine.errors import RequestError
 from engine.style_shelf import Shelf
+from engine.types import Limits
 from storage.people import Preferences
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,12 @@ def _usable(styles: Shelf, place: Preferences) -> Preferences:
 
 
 def fill(
-    options: Options, private: bool | None, *layers: Preferences, has_picture: bool = False
+    options: Options,
+    private: bool | None,
+    *layers: Preferences,
+    has_picture: bool = False,
+    limits: Limits | None = None,
+    times: int = 1,
 ) -> tuple[Options, bool]:
     """Returns the options with what was left out, and whether the result is private.
 
@@ -60,7 +66,10 @@ def fill(
         private: The same.
         layers: Defaults, the most personal first.
         has_picture: A picture to start from is given, which decides the shape.
+        limits: What the person may have: the number of pictures that nobody gave keeps to it.
+        times: So many jobs of this number of pictures are asked for.
     """
+    is_counted = options.count is not None
     for layer in layers:
         has_shape = has_picture or any(getattr(options, name) is not None for name in _SHAPE)
         changes = {
@@ -68,7 +77,12 @@ def fill(
             for name in _OPTIONS
             if getattr(options, name) is None and not (name == "aspect" and has_shape)
         }
+        if changes.get("quality") is not None:
+            changes["lowers_quality"] = True
         options = dataclasses.replace(options, **changes)
         if private is None:
             private = layer.private
+    if not is_counted and isinstance(options.count, int):
+        count = _fitting.count_within(options.count, limits, times)
+        options = dataclasses.replace(options, count=count)
     return options, bool(private)

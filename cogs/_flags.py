@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from cogs import _options, _text
 from cogs._options import Options, Quality
@@ -63,7 +64,7 @@ def read(options: Options, *, private: bool | None = None) -> tuple[Options, boo
         return options, private
     words = [options.prompt[: starts[0].start()]]
     ends = [start.start() for start in starts[1:]] + [len(options.prompt)]
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     for start, end in zip(starts, ends, strict=True):
         name = (start[1] or start[2]).casefold()
         flag = FLAGS.get(name)

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cogs import _text
+from cogs import _fitting, _text
+from cogs._fitting import size_of
 from cogs._language import N_, Words, name_of_command, name_of_option, t
 from engine.errors import InvalidRequestError
 from engine.types import (
@@ -25,6 +26,7 @@ from engine.types import (
     MAX_STEPS,
     EngineInfo,
     GenerationRequest,
+    Limits,
     Sampler,
     SecondPass,
 )
@@ -50,6 +52,7 @@ class Options:
     """What a person chose, as it came from Discord: None is "not given", nothing is checked.
 
     `image_weight` is how much a picture to start from counts, 0 to 2: strength the other way round.
+    `lowers_quality`: the quality is a default, so one that is not allowed becomes a lower one.
     """
 
     prompt: object
@@ -67,19 +70,26 @@ class Options:
     style: object = None
     style_strength: object = None
     image_weight: object = None
+    lowers_quality: bool = False
 
 
 def request_from(
-    options: Options, info: EngineInfo, *, default_negative_prompt: str | None = None
+    options: Options,
+    info: EngineInfo,
+    *,
+    default_negative_prompt: str | None = None,
+    limits: Limits | None = None,
 ) -> GenerationRequest:
     """Returns the request for the loaded model; `default_negative_prompt` None is the model's own.
+
+    Size and steps that were left out are fitted to the limits; those that were given are as given.
 
     Raises:
         InvalidRequestError: An option is of the wrong kind or out of its range, in one sentence.
     """
-    quality = _chosen(N_("quality"), options.quality, tuple(Quality)) or Quality.STANDARD
-    second_pass = HD if quality == Quality.HD else None
-    width, height = _size(options, info, second_pass)
+    quality = quality_of(options.quality) or Quality.STANDARD
+    second_pass = second_pass_of(quality)
+    width, height = _size(options, info, second_pass, limits)
     prompt = _words(N_("prompt"), options.prompt) or ""
     if not _text.clean(prompt):  # characters that nobody can see are no words either
         raise InvalidRequestError("The prompt is empty. Say what the picture should show.")
@@ -100,14 +110,32 @@ def request_from(
         height=height,
         seed=new_seed() if seed is None else seed,
         num_images=_whole(N_("count"), options.count, 1, MAX_IMAGES) or 1,
-        num_inference_steps=_steps(options, info, Quality(quality)),
+        num_inference_steps=_steps(options, info, quality, limits),
         guidance_scale=info.default_guidance_scale if guidance is None else guidance,
         sampler=info.default_sampler if sampler is None else Sampler(sampler),
         model=_chosen(N_("model"), options.model, (info.model,)) or info.model,
         second_pass=second_pass,
     )
     info.check(request)
+    if second_pass is not None and options.lowers_quality:
+        full = request_from(dataclasses.replace(options, lowers_quality=False), info)
+        if not _fitting.allows(full, info, limits):
+            lower = dataclasses.replace(options, quality=Quality.STANDARD, seed=request.seed)
+            return request_from(
+                lower, info, default_negative_prompt=default_negative_prompt, limits=limits
+            )
     return request
+
+
+def quality_of(value: object) -> Quality | None:
+    """Returns the quality that was given, if any. Raises InvalidRequestError for another one."""
+    chosen = _chosen(N_("quality"), value, tuple(Quality))
+    return Quality(chosen) if chosen is not None else None
+
+
+def second_pass_of(quality: Quality) -> SecondPass | None:
+    """Returns what makes the picture larger once it is drawn."""
+    return HD if quality is Quality.HD else None
 
 
 def strength_of(value: object, *, has_picture: bool, weight: object = None) -> float:
@@ -200,32 +228,6 @@ def _decimal(value: float) -> str:
     return repr(float(value)).removesuffix(".0")  # every digit counts for the same picture
 
 
-def size_of(aspect: str, info: EngineInfo, scale: float = 1.0) -> tuple[int, int]:
-    """Returns width and height of about the model's native area in the given aspect ratio.
-
-    Both are multiples of the model's step, at most `max_side / scale`.
-    """
-    across, down = (int(side) for side in aspect.split(":"))
-    ratio = across / down
-    step = info.size_multiple
-    biggest = max(int(info.max_side / scale) // step * step, step)
-    ideal_width = min(info.native_size * math.sqrt(ratio), biggest, biggest * ratio)
-    ideal_height = ideal_width / ratio
-
-    def nearest(length: float) -> set[int]:
-        below = int(length) // step * step
-        return {min(max(side, step), biggest) for side in (below, below + step)}
-
-    def error(size: tuple[int, int]) -> float:
-        width, height = size
-        shape = abs(math.log(width / height / ratio))
-        area = abs(math.log(width * height / (ideal_width * ideal_height)))
-        return 2 * shape + area
-
-    sizes = [(w, h) for w in nearest(ideal_width) for h in nearest(ideal_height)]
-    return min(sorted(sizes), key=error)
-
-
 def key_of(name: str) -> str:
     """Returns what is left of a name however it is written: "DPM++ 2M Karras" is dpmpp_2m_karras."""
     return _UNWRITTEN.sub("", name.casefold().replace("++", "pp"))
@@ -237,9 +239,12 @@ def closest(value: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def _size(options: Options, info: EngineInfo, second_pass: SecondPass | None) -> tuple[int, int]:
+def _size(
+    options: Options, info: EngineInfo, second_pass: SecondPass | None, limits: Limits | None
+) -> tuple[int, int]:
     aspect = _chosen(N_("aspect"), options.aspect, ASPECTS)
-    scale = second_pass.scale if second_pass is not None else 1.0
+    scale = _fitting.scale_of(second_pass)
+    room = _fitting.room(info, limits)
     step = info.size_multiple
     biggest = int(info.max_side / scale) // step * step
     width = _whole(N_("width"), options.width, step, biggest, step, scale)
@@ -247,7 +252,7 @@ def _size(options: Options, info: EngineInfo, second_pass: SecondPass | None) ->
     if width is not None and height is not None:
         return width, height
     if aspect is None:
-        native = min(info.native_size, biggest)
+        native = min(info.native_size, max(int(room.max_side / scale) // step * step, step))
         return width or native, height or native
     across, down = (int(side) for side in aspect.split(":"))
     if width is not None:
@@ -258,7 +263,7 @@ def _size(options: Options, info: EngineInfo, second_pass: SecondPass | None) ->
         return _other_side(
             (N_("height"), height, N_("width")), aspect, across / down, step, biggest
         ), height
-    return size_of(aspect, info, scale)
+    return size_of(aspect, room, scale)
 
 
 def _other_side(
@@ -283,12 +288,13 @@ def _other_side(
     return wanted
 
 
-def _steps(options: Options, info: EngineInfo, quality: Quality) -> int:
+def _steps(options: Options, info: EngineInfo, quality: Quality, limits: Limits | None) -> int:
     steps = _whole(N_("steps"), options.steps, 1, MAX_STEPS)
     if steps is not None:
         return steps
     factor = {Quality.DRAFT: 0.5, Quality.STANDARD: 1.0, Quality.HD: 1.5}[quality]
-    return min(max(math.ceil(info.default_steps * factor), 1), MAX_STEPS)
+    steps = min(max(math.ceil(info.default_steps * factor), 1), MAX_STEPS)
+    return _fitting.steps_within(steps, second_pass_of(quality), limits)
 
 
 def _whole(

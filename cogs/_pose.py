@@ -18,6 +18,7 @@ from cogs import (
     _controls,
     _defaults,
     _forms,
+    _limits,
     _options,
     _orders,
     _poses,
@@ -33,7 +34,7 @@ from cogs._sources import Source
 from engine.control.library import Pose
 from engine.control.maps import AUTO, OPENPOSE, ControlMap, ControlWish
 from engine.errors import InvalidRequestError
-from engine.types import MAX_CONTROL_SCALE, Control, GenerationRequest
+from engine.types import MAX_CONTROL_SCALE, Control, GenerationRequest, Limits
 from storage.arrivals import Arrival
 from storage.drafts import Draft
 
@@ -66,6 +67,7 @@ class Asked:
         takes_size: The new picture has the shape of the one that is read.
         private: Only the owner sees it.
         keeps_seed: The person chose the seed.
+        limits: What the person may have.
     """
 
     request: GenerationRequest
@@ -73,6 +75,7 @@ class Asked:
     takes_size: bool
     private: bool
     keeps_seed: bool
+    limits: Limits | None = None
 
 
 def asked(
@@ -94,18 +97,20 @@ def asked(
         options = dataclasses.replace(options, aspect=None)
     is_free = options.aspect is options.width is options.height is None
     takes_size = is_free and (has_picture or is_matched)
+    limits = _limits.of(interaction)
     options, is_private = _defaults.fill(
-        options, private, *_defaults.of(desk, interaction), has_picture=takes_size
+        options, private, *_defaults.of(desk, interaction), has_picture=takes_size, limits=limits
     )
     request = _options.request_from(
         options,
         desk.info(),
         default_negative_prompt=desk.parts.settings.default_negative_prompt,
+        limits=limits,
     )
     request = _styles.styled(desk, interaction, request, options)
     if not takes_size and options.aspect is options.width is options.height is None:
         takes_size = True  # nobody has said a shape, so the pose's own is best
-    return Asked(request, wish, takes_size, is_private, options.seed is not None)
+    return Asked(request, wish, takes_size, is_private, options.seed is not None, limits)
 
 
 def wish_for(source: Source, wish: ControlWish) -> ControlWish:
@@ -358,7 +363,12 @@ async def _read(
         desk.arrivals.check(source.address, source.size)
         picture = await desk.arrivals.picture(source.address, person_id)
     return await _controls.complete(
-        desk.parts, wanted.request, wish, picture, takes_size=wanted.takes_size
+        desk.parts,
+        wanted.request,
+        wish,
+        picture,
+        takes_size=wanted.takes_size,
+        limits=wanted.limits,
     )
 
 
@@ -367,7 +377,7 @@ async def _drawn(desk: Desk, pose: Pose, wanted: Asked) -> tuple[GenerationReque
     _controls.check_pose(info)
     request = wanted.request
     if wanted.takes_size:
-        request = _controls.with_shape_of(request, info, pose.width, pose.height)
+        request = _controls.with_shape_of(request, info, pose.width, pose.height, wanted.limits)
     return request, await _controls.draw(pose, wanted.wish, request, info)
 
 

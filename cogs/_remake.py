@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import discord
 
-from cogs import _answer, _buttons, _changes, _options, _orders
+from cogs import _answer, _buttons, _changes, _limits, _options, _orders
 from cogs._buttons import Action, Press
 from cogs._desk import desk_of
 from cogs._language import N_, t
@@ -25,7 +25,14 @@ async def change(interaction: discord.Interaction, press: Press) -> None:
 
     async def order() -> Order:
         generation = await desk.parts.history.get(press.job_id)
-        return await _changes.order(desk, press.action, generation, press.index, private=private)
+        return await _changes.order(
+            desk,
+            press.action,
+            generation,
+            press.index,
+            private=private,
+            limits=_limits.of(interaction),
+        )
 
     await desk.orders.place(interaction, order, private=private)
 
@@ -41,7 +48,9 @@ async def change_file(
     desk = desk_of(interaction)
     _orders.check_permissions(interaction, private=private)
     desk.arrivals.check(source.address or "", source.size)
-    request = _options.request_from(Options(prompt=FILE_PROMPT), desk.info())
+    request = _options.request_from(
+        Options(prompt=FILE_PROMPT), desk.info(), limits=_limits.of(interaction)
+    )
     order = Order(request, action=action, private=private, spoiler=source.spoiler)
     submission = _orders.submission_of(interaction, order, _orders.origin_of(interaction))
     arrival = Arrival(submission, source.address or "", 0.0, takes_size=False)

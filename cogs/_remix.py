@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 import discord
 
-from cogs import _defaults, _options, _orders, _styles, _text
+from cogs import _defaults, _fitting, _limits, _options, _orders, _styles, _text
 from cogs._desk import Desk
 from cogs._language import N_
 from cogs._options import NO_NEGATIVE, Options, Quality
 from cogs._orders import Order
 from cogs._sources import Source
 from engine.errors import InvalidRequestError
-from engine.types import EngineInfo, GenerationRequest
+from engine.types import EngineInfo, GenerationRequest, Limits
 from storage.arrivals import Arrival
 from storage.people import Preferences
 
@@ -68,6 +68,7 @@ async def place(
         defaults,
         default_negative_prompt=desk.parts.settings.default_negative_prompt,
         keep_seed=keep_seed,
+        limits=_limits.of(interaction),
     )
     generation = source.generation
     if generation is None:
@@ -101,10 +102,12 @@ def request_of(
     *,
     default_negative_prompt: str | None = None,
     keep_seed: bool = False,
+    limits: Limits | None = None,
 ) -> GenerationRequest:
     """Returns the request without its picture to start from.
 
-    What `options` leaves out is as the result was made, then as the defaults say.
+    What `options` leaves out is as the result was made, then as the defaults say, and fitted to the
+    limits.
 
     Raises:
         InvalidRequestError: There is no prompt, or an option is out of its range.
@@ -113,14 +116,16 @@ def request_of(
     made: GenerationRequest | None = None
     if generation is not None:
         made = _options.drawable(generation.request, info)
-        options = _like(options, made)
+        options = _like(options, made, info, limits)
         if keep_seed and options.seed is None and generation.seeds:
             seed = generation.seeds[min(source.index, len(generation.seeds) - 1)]
             options = dataclasses.replace(options, seed=seed)
     elif not _has_words(options.prompt):
         raise InvalidRequestError(NO_PROMPT)
-    options, _ = _defaults.fill(options, None, *defaults, has_picture=True)
-    request = _options.request_from(options, info, default_negative_prompt=default_negative_prompt)
+    options, _ = _defaults.fill(options, None, *defaults, has_picture=True, limits=limits)
+    request = _options.request_from(
+        options, info, default_negative_prompt=default_negative_prompt, limits=limits
+    )
     if made is not None:
         request = dataclasses.replace(
             request,
@@ -198,8 +203,13 @@ def _without(prompt: str, words: str) -> str:
     return " ".join(_LOOSE_COMMAS.sub(", ", left).split()).strip(" ,")
 
 
-def _like(options: Options, made: GenerationRequest) -> Options:
-    """Returns the options with what was left out as the picture was made."""
+def _like(
+    options: Options, made: GenerationRequest, info: EngineInfo, limits: Limits | None
+) -> Options:
+    """Returns the options with what was left out as the picture was made, within the limits."""
+    if (quality := _options.quality_of(options.quality)) is not None:
+        made = dataclasses.replace(made, second_pass=_options.second_pass_of(quality))
+    made = _fitting.fitted(made, info, limits, keeps_quality=quality is not None)
     filled = dataclasses.replace(
         options,
         prompt=options.prompt if _has_words(options.prompt) else made.prompt,
@@ -211,7 +221,7 @@ def _like(options: Options, made: GenerationRequest) -> Options:
     )
     if options.aspect is options.width is options.height is None:
         filled = dataclasses.replace(filled, width=made.width, height=made.height)
-    if options.quality is None:  # another quality has other steps
+    if quality is None:  # another quality has other steps
         quality = Quality.STANDARD if made.second_pass is None else Quality.HD
         steps = made.num_inference_steps if options.steps is None else options.steps
         filled = dataclasses.replace(filled, quality=quality, steps=steps)

@@ -10,7 +10,7 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _batch, _defaults, _flags, _options, _styles, _text
+from cogs import _batch, _defaults, _flags, _limits, _options, _styles, _text
 from cogs._desk import Desk
 from cogs._language import N_
 from cogs._options import ASPECTS, Options, Quality
@@ -115,7 +115,13 @@ class Imagine(commands.Cog):
         )
         written = await self._written_out(prompt)
         drafts = [
-            self._draft(interaction, dataclasses.replace(options, prompt=one), private, image)
+            self._draft(
+                interaction,
+                dataclasses.replace(options, prompt=one),
+                private,
+                image,
+                times=len(written),
+            )
             for one in written
         ]
         placed = [
@@ -163,20 +169,26 @@ class Imagine(commands.Cog):
         options: Options,
         private: bool | None,
         image: discord.Attachment | None,
+        *,
+        times: int,
     ) -> tuple[GenerationRequest, Options, bool]:
         """Returns the request, what was said with flags and defaults, and whether it is private."""
         options, said_private = _flags.read(options, private=private)
+        limits = _limits.of(interaction)
         options, is_private = _defaults.fill(
             options,
             said_private,
             *_defaults.of(self._desk, interaction),
             has_picture=image is not None,
+            limits=limits,
+            times=times,
         )
         self._desk.parts.models.check_named(options.model)
         request = _options.request_from(
             options,
             self._desk.info(),
             default_negative_prompt=self._desk.parts.settings.default_negative_prompt,
+            limits=limits,
         )
         request = _styles.styled(self._desk, interaction, request, options)
         return request, options, is_private

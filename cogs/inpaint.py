@@ -14,6 +14,7 @@ from cogs import (
     _cells,
     _defaults,
     _flags,
+    _limits,
     _options,
     _orders,
     _remix,
@@ -123,6 +124,7 @@ class Inpaint(commands.Cog):
             self._desk.info(),
             _defaults.of(self._desk, interaction),
             default_negative_prompt=self._desk.parts.settings.default_negative_prompt,
+            limits=_limits.of(interaction),
         )
         if source.address is None:
             request = dataclasses.replace(request, init_image=source.sha256, strength=strength)

@@ -8,7 +8,19 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _answer, _batch, _defaults, _flags, _options, _sheet, _style_book, _styles, _text
+from cogs import (
+    _answer,
+    _batch,
+    _defaults,
+    _fitting,
+    _flags,
+    _limits,
+    _options,
+    _sheet,
+    _style_book,
+    _styles,
+    _text,
+)
 from cogs._album import Page
 from cogs._batch import Wanted
 from cogs._desk import Desk
@@ -127,14 +139,15 @@ class Styles(
         private: bool | None = None,
     ) -> None:
         """Makes the sheet, or tells its cost first."""
-        parts = self._desk.parts
+        parts, limits = self._desk.parts, _limits.of(interaction)
         mine = parts.people.preferences(interaction.user.id)
         options, private = _flags.read(Options(prompt, seed=seed), private=private)
         text = styles or options.style
         pieces = [one.strip() for one in str(text).split(",") if one.strip()] if text else []
         here = parts.styles.here(interaction.guild_id)
         if not pieces:
-            usable = here.usable()[: sheets.MAX_CELLS - 1]
+            most = sheets.MAX_CELLS if weights else _fitting.count_within(sheets.MAX_CELLS, limits)
+            usable = here.usable()[: max(most - 1, 1)]
             pieces = [_styles.NONE, *(one.name for one in usable)]
         strengths = _sheet.weights_of(weights)
         found = _sheet.cells(here, pieces, strengths, mine.mixes or {})
@@ -146,6 +159,7 @@ class Styles(
             options,
             self._desk.info(),
             default_negative_prompt=parts.settings.default_negative_prompt,
+            limits=limits,
         )
         requests = _sheet.requests_of(base, found)
         orders = tuple(

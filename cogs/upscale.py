@@ -7,7 +7,7 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _buttons, _changes, _remake, _source_options, _sources
+from cogs import _buttons, _changes, _limits, _remake, _source_options, _sources
 from cogs._desk import Desk
 from cogs._orders import Order
 from engine.errors import InvalidRequestError
@@ -73,7 +73,12 @@ class Upscale(commands.Cog):
 
         async def order() -> Order:
             return await _changes.order(
-                self._desk, action, generation, found.index, private=is_private
+                self._desk,
+                action,
+                generation,
+                found.index,
+                private=is_private,
+                limits=_limits.of(interaction),
             )
 
         await self._desk.orders.place(interaction, order, private=is_private)

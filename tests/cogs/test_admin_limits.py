@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from simcord.actors import MemberActor
@@ -10,8 +11,11 @@ from simcord.results import InteractionResult
 
 from engine.limits import EVERYWHERE, Kind, Rule, Target
 from storage.grants import GRANTED, TAKEN_BACK
+from storage.people import Preferences
 from storage.rules import RESET, SET
+from tests.cogs.cdn import photo
 from tests.cogs.conftest import World
+from tests.cogs.test_styles import put
 
 ONLY_OWNERS = "Only the owners"
 ONLY_MANAGERS = "Only people with the permission Manage Server"
@@ -203,25 +207,78 @@ async def test_no_entrance_goes_past_the_limits(world: World) -> None:
         await world.ben.slash(world.channel, "imagine", prompt="a", steps=8, quality="hd"),
         await world.ben.slash(world.channel, "imagine", prompt="a --repeat 2", steps=5),
         await world.ben.slash(world.channel, "imagine", prompt="{a, b} cat", steps=5),
-        await world.ben.slash(world.channel, "remix", source=one.jump_url, prompt="a dog"),
+        await world.ben.slash(world.channel, "remix", source=one.jump_url, prompt="a", count=2),
+        await world.ben.slash(world.channel, "remix", image=photo(), prompt="a --repeat 2"),
         await world.ben.click(one, label="Reroll"),
-        await world.ben.click(one, label="Vary (Strong)"),
-        await world.ben.click(one, label="Zoom 2x"),
         await world.ben.click(pair, label="Reroll"),
-        await world.ben.click(pair, label="V1"),
     ):
         said = await refusal(answer)
         assert "are allowed" in said
         assert "set for everybody in this server" in said
     form = await world.ben.click(one, label="Remix")
-    sent = await world.ben.submit_modal(form, {"prompt": "a dog", "strength": "medium"})
-    assert "steps and at most 10" in await refusal(sent)
+    entered = {"prompt": "a dog --repeat 2", "strength": "medium"}
+    sent = await world.ben.submit_modal(form, entered)
+    assert "2 pictures and at most 1" in await refusal(sent)
     await world.ben.send(world.channel, "reroll", reply_to=one)
     await world.line("20 steps and at most 10")
     assert await world.parts.jobs.waiting_of(world.ben.id) == []
     # Where a server has no limits, the same are made.
     dm = await world.ben.user.slash("imagine", prompt="a", steps=11)
     assert not dm.ephemeral or "allowed" not in words(dm)
+
+
+async def test_what_is_left_out_is_fitted_to_the_limits_at_every_entrance(world: World) -> None:
+    await put(world, "neon", "sepia", "ink")
+    many = {"count": 3, "steps": 20, "width": 96, "height": 48}
+    await world.ann.slash(world.channel, "imagine", prompt="a cat", quality="hd", **many)
+    several = await world.result(1)
+    (wide,) = await world.parts.history.recent(world.ann.id)
+    await world.ann.slash(world.channel, "imagine", prompt="a cat", steps=20)
+    one = await world.result(2)
+    await world.parts.rules.set(Target(EVERYWHERE), Rule(per_minute=0), actor_id=1)
+    await limit(world, steps=3, side=48, count=2)
+    mine = Preferences(quality="hd", count=4)
+    await world.parts.people.set_preferences(world.ben.id, "Ben", mine)
+    ben, channel, styles = world.ben, world.channel, {"style": ["neon"]}
+    entered = {"prompt": "a dog", "negative": "", "strength": "medium"} | styles
+
+    async def by_form() -> Any:
+        return await ben.submit_modal(await ben.click(one, label="Remix"), entered)
+
+    tries: list[Callable[[], Awaitable[Any]]] = [
+        lambda: ben.slash(channel, "imagine", prompt="a cat"),
+        lambda: ben.slash(channel, "imagine", prompt="a cat --ar 16:9 --hd"),
+        lambda: ben.slash(channel, "imagine", prompt="a cat", quality="draft", count=1),
+        lambda: ben.slash(channel, "imagine", prompt="a cat", image=photo()),
+        lambda: ben.slash(channel, "remix", source=several.jump_url, prompt="a dog"),
+        lambda: ben.slash(channel, "remix", image=photo(), prompt="a dog"),
+        lambda: ben.slash(channel, "pose", prompt="a robot", pose="waving"),
+        lambda: ben.slash(channel, "pose", prompt="a robot", image=photo()),
+        lambda: ben.slash(channel, "inpaint", source=several.jump_url, prompt="b", cells="top"),
+        lambda: ben.slash(channel, "inpaint", image=photo(), prompt="a hat", cells="top"),
+        lambda: ben.click(several, label="V2"),
+        lambda: ben.click(one, label="Vary (Strong)"),
+        lambda: ben.click(one, label="Zoom 2x"),
+        lambda: ben.send(channel, "a dog", reply_to=several),
+        lambda: ben.send(channel, f"<@{world.bot.user.id}> a dog", attachments=[photo()]),  # type: ignore[union-attr]
+        by_form,
+    ]
+    for number, attempt in enumerate(tries, 3):
+        await attempt()
+        await world.result(number)
+        (made,) = await world.parts.history.recent(ben.id, limit=1)
+        request = made.request
+        assert request.steps_asked <= 3, made
+        assert request.longest_side(8) <= 48, made
+        assert 1 <= request.num_images <= 2, made
+        if made.submission.parent_id == wide.id:
+            assert (request.width, request.height, request.num_images) == (48, 24, 2)
+    await ben.slash(channel, "imagine", prompt="a {red, blue} cat")
+    await world.result(len(tries) + 4)
+    await ben.slash(channel, "styles try", prompt="a cat")
+    await world.until(
+        lambda: [m for m in world.messages() if "the same seed" in m.content], "a sheet"
+    )
 
 
 async def test_size_counts_hd_and_upscaling(world: World) -> None:

@@ -8,7 +8,7 @@ import re
 import pytest
 from hypothesis import given, strategies as st
 
-from cogs import _options
+from cogs import _fitting, _options
 from cogs._options import ASPECTS, Options
 from engine.errors import InvalidRequestError
 from engine.types import EngineInfo, Sampler, SecondPass
@@ -53,7 +53,7 @@ def test_defaults_are_the_models_own() -> None:
     [("1:1", (512, 512)), ("16:9", (680, 384)), ("9:16", (384, 680)), ("21:9", (784, 336))],
 )
 def test_aspect_keeps_the_native_area(aspect: str, size: tuple[int, int]) -> None:
-    assert _options.size_of(aspect, SD15) == size
+    assert _fitting.size_of(aspect, SD15) == size
 
 
 @pytest.mark.parametrize("info", [POCKET, SD15])

@@ -23,6 +23,7 @@ from storage.audit import Audit
 from storage.backups import Backups
 from storage.blocked_words import BlockedWords
 from storage.blocks import Blocks
+from storage.cases import Cases
 from storage.channel_rules import ChannelRules
 from storage.database import Database
 from storage.drafts import Drafts
@@ -43,6 +44,7 @@ from storage.purge import Purge
 from storage.references import collect_garbage
 from storage.reports import Reports
 from storage.rules import Rules
+from storage.safety import ServerSafety
 from storage.server_models import ServerModels
 
 
@@ -74,6 +76,8 @@ class Parts:
     privacy: Privacy
     facts: Facts
     reports: Reports
+    cases: Cases
+    safety: ServerSafety
     audit: Audit
     tally: Tally
     figures: Figures
@@ -126,6 +130,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         await blocks.load()
         channel_rules = ChannelRules(database)
         await channel_rules.load()
+        safety = ServerSafety(database)
+        await safety.load()
         server_models = ServerModels(database)
         await server_models.load()
         models = Models(
@@ -172,6 +178,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             privacy=privacy,
             facts=Facts(database),
             reports=Reports(database),
+            cases=Cases(database, pictures),
+            safety=safety,
             audit=Audit(database),
             tally=tally,
             figures=Figures(database),

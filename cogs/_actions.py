@@ -109,6 +109,7 @@ async def delete(interaction: discord.Interaction, press: Press) -> None:
         job = await desk.parts.jobs.get(press.job_id)
         _check_owner(interaction, job)
         await desk.parts.history.delete_pictures(press.job_id)
+        desk.mod_channel.wake()
         return job
 
     job = await _answer.in_time(interaction, work(), ephemeral=True)

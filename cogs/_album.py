@@ -78,10 +78,15 @@ async def page(desk: Desk, person_id: int, wanted: Wanted, before: str | None = 
 
 async def first_picture(parts: Parts, generation: Generation) -> bytes | None:
     """Returns the first picture of a result; None when it cannot be read."""
-    if not generation.pictures:
+    return await picture(parts, generation, 0)
+
+
+async def picture(parts: Parts, generation: Generation, index: int) -> bytes | None:
+    """Returns one of a result's pictures; None when it cannot be read."""
+    if index >= len(generation.pictures):
         return None
     try:
-        return await parts.pictures.get(generation.pictures[0])
+        return await parts.pictures.get(generation.pictures[index])
     except UnknownJobError:
         return None
 

@@ -36,6 +36,9 @@ NEEDS_CHANNEL_MANAGER = N_(
 NEEDS_IT_THERE = N_(
     "Only people with the permission Manage Channels in that channel, or Manage Server, can do that."
 )
+NEEDS_MODERATOR = N_(
+    "Only moderators of this server (the permission Manage Messages or Manage Server) can do that here."
+)
 ONLY_SERVERS = N_("This is about a server. Use it in one of its channels.")
 NO_MEMBER = N_("I am no member of this server, so there is nothing that could be set for it.")
 
@@ -45,6 +48,9 @@ class Reach(StrEnum):
 
     OWNER = "owner"  # what every server sees: the bot's owners alone
     SERVER = "server"  # this server: its managers
+    MODERATOR = (
+        "moderator"  # single pictures of this server: who may manage messages, or the server
+    )
     CHANNEL = "channel"  # this channel, or by another option this server: who manages it
     BOTH = "server or owner"  # this server or, by an option that the command checks, all of them
 
@@ -114,6 +120,10 @@ async def require(interaction: discord.Interaction, reach: Reach) -> None:
             await require_owner(interaction)
         case Reach.SERVER:
             require_manager(interaction)
+        case Reach.MODERATOR:
+            _server_of(interaction)
+            if not (_manages(interaction) or interaction.permissions.manage_messages):
+                raise NotAllowedError(NEEDS_MODERATOR)
         case Reach.CHANNEL:
             _server_of(interaction)
             if not _manages_channel(interaction.permissions):

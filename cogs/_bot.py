@@ -35,6 +35,7 @@ from cogs import (
     _purging,
     _remake,
     _remix_form,
+    _reports,
     _settings,
     _sharing,
     _style_book,
@@ -46,6 +47,7 @@ from cogs._delivery import Delivery, Patience
 from cogs._desk import Desk, Parts
 from cogs._handlers import Handlers
 from cogs._lora_files import LoraFiles
+from cogs._mod_channel import ModChannel
 from cogs._orders import Orders
 from cogs._remix_form import Offers
 from cogs._resolver import Resolver
@@ -90,8 +92,16 @@ ACTIONS = (
     | _machine.ACTIONS
     | _acts.ACTIONS
     | _purging.ACTIONS
+    | _reports.ACTIONS
 )
-FORMS = _settings.FORMS | _places.FORMS | _remix_form.FORMS | _pose.FORMS | _pose_form.FORMS
+FORMS = (
+    _settings.FORMS
+    | _places.FORMS
+    | _remix_form.FORMS
+    | _pose.FORMS
+    | _pose_form.FORMS
+    | _reports.FORMS
+)
 
 _SYNC_AT_START_S = 5.0
 _OWNERS_S = 900.0  # a person who left the application's team may act for so long
@@ -140,11 +150,15 @@ class EaselBot(commands.AutoShardedBot):
         self._patience = patience or Patience()
         previews = StylePreviews(parts)
         board = Board(client=self, queue=parts.queue, jobs=parts.jobs, pace=pace)
+        tidier = Tidier(client=self, privacy=parts.privacy, retry_s=self._patience.longest)
         self.desk = Desk(
             parts=parts,
             board=board,
             orders=Orders(queue=parts.queue, jobs=parts.jobs, pictures=parts.pictures, board=board),
-            tidier=Tidier(client=self, privacy=parts.privacy, retry_s=self._patience.longest),
+            tidier=tidier,
+            mod_channel=ModChannel(
+                client=self, parts=parts, tidier=tidier, retry_s=self._patience.longest
+            ),
             arrivals=Arrivals(client=self, parts=parts, board=board),
             offers=Offers(),
             lora_files=LoraFiles(settings=parts.settings, styles=parts.styles),
@@ -156,7 +170,7 @@ class EaselBot(commands.AutoShardedBot):
             parts=parts,
             board=board,
             previews=previews,
-            tidier=self.desk.tidier,
+            tidier=tidier,
             patience=self._patience,
         )
 
@@ -217,6 +231,7 @@ class EaselBot(commands.AutoShardedBot):
             group.create_task(self._sync_later(), name="commands")
             group.create_task(self._look_after_owners(), name="owners")
             group.create_task(self.desk.tidier.run(), name="messages of erasures")
+            group.create_task(self.desk.mod_channel.run(), name="messages to moderators")
 
     async def close(self) -> None:
         """Ends the connection after the answers that are on their way, and with it every other one."""

@@ -57,6 +57,10 @@ EXPORT_ALL = "export_all"
 MACHINE = "machine"
 ACTS = "acts"
 PURGE = "purge"
+REPORT = "report"
+CASE_DELETE = "case_delete"
+CASE_BLOCK = "case_block"
+CASE_DISMISS = "case_dismiss"
 
 MINE = "me"
 PUBLIC = (
@@ -71,6 +75,7 @@ _ONE_PICTURE = (
 )
 _MORE = ((PAN_LEFT, PAN_RIGHT, PAN_UP, PAN_DOWN), (UPSCALE_MORE, UPSCALE_CREATIVE, POSE))
 FAILURE_ACTIONS = (RETRY,)
+CASE_ACTIONS = (CASE_DELETE, CASE_BLOCK, CASE_DISMISS)  # below what moderators look at
 OPEN_TO_ALL = (ERASE, EXPORT_ALL)  # those of /privacy, see `_gate`
 
 UNKNOWN_BUTTON = N_(
@@ -115,6 +120,9 @@ _LABELS = {
     MACHINE: N_("Look again"),
     ACTS: N_("Older"),
     PURGE: N_("Delete them"),
+    CASE_DELETE: N_("Delete"),
+    CASE_BLOCK: N_("Block"),
+    CASE_DISMISS: N_("Dismiss"),
 }
 _WORDS = {
     "imagine": N_("imagine"),
@@ -149,6 +157,8 @@ _STYLES = {
     DELETE: discord.ButtonStyle.danger,
     ERASE: discord.ButtonStyle.danger,
     PURGE: discord.ButtonStyle.danger,
+    CASE_DELETE: discord.ButtonStyle.danger,
+    CASE_BLOCK: discord.ButtonStyle.danger,
     RETRY: discord.ButtonStyle.primary,
     SETTINGS: discord.ButtonStyle.primary,
     PLACE: discord.ButtonStyle.primary,

@@ -22,6 +22,7 @@ from storage.arrivals import Arrivals as StoredArrivals
 from storage.audit import Audit
 from storage.backups import Backups
 from storage.blocks import Blocks
+from storage.cases import Cases
 from storage.channel_rules import ChannelRules
 from storage.drafts import Drafts
 from storage.facts import Facts
@@ -40,6 +41,7 @@ from storage.privacy import Privacy
 from storage.purge import Purge
 from storage.reports import Reports
 from storage.rules import Rules
+from storage.safety import ServerSafety
 from storage.server_models import ServerModels
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from cogs._board import Board
     from cogs._handlers import Handlers
     from cogs._lora_files import LoraFiles
+    from cogs._mod_channel import ModChannel
     from cogs._orders import Orders
     from cogs._remix_form import Offers
     from cogs._style_previews import StylePreviews
@@ -141,6 +144,14 @@ class Parts(Protocol):
         """What people reported."""
 
     @property
+    def cases(self) -> Cases:
+        """What a server's moderators are to decide about."""
+
+    @property
+    def safety(self) -> ServerSafety:
+        """Where a server's reports go."""
+
+    @property
     def audit(self) -> Audit:
         """Who changed what."""
 
@@ -197,6 +208,7 @@ class Desk:
     board: Board
     orders: Orders
     tidier: Tidier
+    mod_channel: ModChannel
     arrivals: Arrivals
     offers: Offers
     lora_files: LoraFiles

@@ -71,6 +71,7 @@ async def erase(desk: Desk, person_id: int) -> None:
             log.info("Job %s is not cancelled before it is erased: %s", job_id, error)
     await parts.privacy.erase(person_id)
     desk.tidier.wake()
+    desk.mod_channel.wake()
 
 
 ACTIONS: dict[str, Action] = {_buttons.ERASE: confirmed}

@@ -41,8 +41,10 @@ async def confirmed(interaction: discord.Interaction, press: Press) -> None:
     days = int(press.rest) if press.rest.isdecimal() and len(press.rest) < 5 else 0
     if not 1 <= days <= MAX_DAYS:
         raise InvalidRequestError(_buttons.UNKNOWN_BUTTON)
-    purge = desk_of(interaction).parts.purge
-    gone = await _answer.in_time(interaction, purge.run(days, interaction.user.id), ephemeral=True)
+    desk = desk_of(interaction)
+    work = desk.parts.purge.run(days, interaction.user.id)
+    gone = await _answer.in_time(interaction, work, ephemeral=True)
+    desk.mod_channel.wake()
     pictures, size = _counts.pictures(gone.pictures), _counts.size(gone.size_bytes)
     text = t(DONE, pictures=pictures, size=size, days=days)
     if interaction.response.is_done():

@@ -13,6 +13,7 @@ from cogs import (
     _pose_form,
     _remake,
     _remix_form,
+    _reports,
     _source_options,
     _sources,
     _text,
@@ -22,7 +23,6 @@ from cogs._desk import Desk
 from cogs._language import N_, t
 from cogs._sources import Source
 from engine.errors import InvalidRequestError, NotAllowedError
-from engine.types import Generation
 
 NOTHING_HERE = N_("There is no picture in that message.")
 NOT_MINE = N_(
@@ -30,8 +30,6 @@ NOT_MINE = N_(
     "With Apps, **Remix this** you can start from it."
 )
 SEVERAL = N_("There are {count} pictures in that message. Press U1 to U{count} below them.")
-REPORTED = N_("Thank you. The report is stored for the people who look after this bot.")
-REPORTED_BEFORE = N_("You have reported this picture before; it is still on the list.")
 REPORT_OTHERS = N_(
     "I can only take reports of pictures that I made. Report this one to the moderators of the server."
 )
@@ -118,26 +116,11 @@ class Menus(commands.Cog):
         await _remake.change(interaction, Press(generation.id, _buttons.UPSCALE))
 
     async def report(self, interaction: discord.Interaction, message: discord.Message) -> None:
-        """Stores a report for the moderators."""
-
-        async def work() -> tuple[Generation | None, bool]:
-            generation = (await self._source(message)).generation
-            if generation is None:
-                return None, False
-            is_new = await self._desk.parts.reports.add(
-                generation.id,
-                interaction.user.id,
-                guild_id=interaction.guild_id,
-                channel_id=message.channel.id,
-                message_id=message.id,
-            )
-            return generation, is_new
-
-        generation, is_new = await _answer.in_time(interaction, work(), ephemeral=True)
+        """Asks why, and stores it for those who look after the server or the bot."""
+        generation = (await self._source(message)).generation
         if generation is None:
             raise NotAllowedError(REPORT_OTHERS)
-        text = t(REPORTED if is_new else REPORTED_BEFORE)
-        await _answer.answer(interaction, text, ephemeral=True)
+        await _reports.open_for(interaction, generation, message)
 
     async def remix_avatar(
         self, interaction: discord.Interaction, user: discord.Member | discord.User

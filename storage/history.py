@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.errors import UnknownJobError
 from engine.types import Generation
 from engine.words import N_
-from storage.database import Database
+from storage.database import Database, Transaction
 from storage.pictures import PictureFiles
 from storage.references import drop_unused
 from storage.rows import Clock, generation_from_row, to_text, utc_now
@@ -100,27 +100,8 @@ class History:
             UnknownJobError: There is no such generation.
         """
         async with self._db.transaction() as tx:
-            rows = await tx.rows(
-                "SELECT sha256 FROM generation_pictures"
-                " WHERE generation_id = ? AND sha256 IS NOT NULL",
-                (generation_id,),
-            )
-            await tx.rows(
-                "UPDATE generation_pictures SET sha256 = NULL WHERE generation_id = ?",
-                (generation_id,),
-            )
-            known = await tx.rows(
-                "UPDATE generations SET deleted_at = coalesce(deleted_at, ?) WHERE id = ?"
-                " RETURNING id",
-                (to_text(self._clock()), generation_id),
-            )
-            if not known:
-                raise UnknownJobError(_UNKNOWN)
-            rows += await tx.rows(
-                "SELECT sha256 FROM job_inputs WHERE job_id = ?", (generation_id,)
-            )
-        hashes = {str(row["sha256"]) for row in rows}
-        await drop_unused(self._db, self._pictures, sorted(hashes))
+            hashes = await delete_pictures_in(tx, generation_id, to_text(self._clock()))
+        await drop_unused(self._db, self._pictures, hashes)
 
     async def set_message(self, generation_id: str, message_id: int) -> None:
         """Remembers the message that shows the pictures. Raises UnknownJobError."""
@@ -133,3 +114,24 @@ class History:
             )
             if not known:
                 raise UnknownJobError(_UNKNOWN)
+
+
+async def delete_pictures_in(tx: Transaction, generation_id: str, now: str) -> list[str]:
+    """Returns the files to look after when the transaction has ended, see `History.delete_pictures`."""
+    rows = await tx.rows(
+        "SELECT sha256 FROM generation_pictures WHERE generation_id = ? AND sha256 IS NOT NULL",
+        (generation_id,),
+    )
+    await tx.rows(
+        "UPDATE generation_pictures SET sha256 = NULL WHERE generation_id = ?", (generation_id,)
+    )
+    known = await tx.rows(
+        "UPDATE generations SET deleted_at = coalesce(deleted_at, ?) WHERE id = ? RETURNING id",
+        (now, generation_id),
+    )
+    if not known:
+        raise UnknownJobError(_UNKNOWN)
+    # What the moderators see of it goes as well.
+    await tx.rows("UPDATE cases SET changes = changes + 1 WHERE job_id = ?", (generation_id,))
+    rows += await tx.rows("SELECT sha256 FROM job_inputs WHERE job_id = ?", (generation_id,))
+    return sorted({str(row["sha256"]) for row in rows})

@@ -85,7 +85,7 @@ class Privacy:
             "arrivals": "SELECT * FROM arrivals WHERE owner_id = ? ORDER BY created_at",
             "stars": "SELECT jobs.id AS picture, stars.starred_at FROM stars"
             " JOIN jobs ON jobs.number = stars.number WHERE person_id = ? ORDER BY jobs.number",
-            "reports": "SELECT job_id AS picture, guild_id, channel_id, message_id, reported_at"
+            "reports": "SELECT job_id AS picture, guild_id, channel_id, message_id, reported_at, reason"
             " FROM reports WHERE reporter_id = ? ORDER BY number",
             "poses": "SELECT name, guild_id, people, width, height, created_at FROM poses"
             " WHERE owner_id = ? ORDER BY id",
@@ -188,6 +188,11 @@ class Privacy:
                 (SOMEWHERE, person_id),
             )
             await tx.rows("DELETE FROM stars WHERE person_id = ?", (person_id,))
+            await tx.rows(  # the moderators' messages have the reasons
+                "UPDATE cases SET changes = changes + 1 WHERE job_id IN"
+                " (SELECT job_id FROM reports WHERE reporter_id = ?)",
+                (person_id,),
+            )
             await tx.rows("DELETE FROM reports WHERE reporter_id = ?", (person_id,))
             await tx.rows(
                 "DELETE FROM people WHERE id = ?1"
@@ -269,6 +274,12 @@ class Privacy:
             )
             for row in rows:
                 await _note_messages(tx, row)
+            await tx.rows(
+                "INSERT INTO messages_to_delete (message_id, channel_id)"
+                " SELECT message_id, channel_id FROM cases WHERE message_id IS NOT NULL"
+                " AND job_id IN (SELECT value FROM json_each(?)) ON CONFLICT DO NOTHING",
+                (ids,),
+            )
             for table in ("jobs", "generations"):  # other people's, made from these
                 await tx.rows(
                     f"UPDATE {table} SET parent_id = NULL"
@@ -281,6 +292,7 @@ class Privacy:
                 ("job_inputs", "job_id", ids),
                 ("stars", "number", numbers),
                 ("reports", "job_id", ids),
+                ("cases", "job_id", ids),
                 ("jobs", "id", ids),
             ):
                 await tx.rows(

@@ -120,6 +120,11 @@ class Purge:
                 " WHERE generation_id IN (SELECT value FROM json_each(?))",
                 (wanted,),
             )
+            await tx.rows(
+                "UPDATE cases SET changes = changes + 1"
+                " WHERE job_id IN (SELECT value FROM json_each(?))",
+                (wanted,),
+            )
             inputs = await tx.rows(
                 "SELECT sha256 FROM job_inputs WHERE job_id IN (SELECT value FROM json_each(?))",
                 (wanted,),

@@ -4,7 +4,7 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 
-from cogs import _blocked_words
+from cogs import _authority, _blocked_words, _reports
 from cogs._authority import Reach, only
 
 _SCOPE = "This server, or all servers and DMs (the bot's owners only)"
@@ -45,3 +45,19 @@ class SafetyGroup(app_commands.Group):
     ) -> None:
         """Changes or shows the list."""
         await _blocked_words.run(interaction, action, words, scope)
+
+    @app_commands.command(description="Where reports of pictures in this server go.")
+    @app_commands.describe(
+        channel="A channel of the moderators; what is set is shown when both are left out",
+        off="Leave the reports to the owners of this bot again",
+    )
+    @only(Reach.SERVER)
+    async def reports(
+        self,
+        interaction: discord.Interaction,
+        channel: discord.TextChannel | None = None,
+        off: bool = False,
+    ) -> None:
+        """Sets the channel, ends it, or says which it is."""
+        guild_id = _authority.require_manager(interaction)
+        await _reports.set_channel(interaction, guild_id, channel, off=off)

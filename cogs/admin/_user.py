@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import discord
 from discord import app_commands
-from discord.ext import commands
 
-from cogs import _allowance, _answer, _errors
+from cogs import _allowance, _answer, _blocking, _errors
 from cogs._authority import Reach, only
-from cogs._desk import Desk, desk_of
+from cogs._desk import desk_of
 from cogs._language import N_, t
 from cogs.admin import _scope
 from cogs.admin._limits import limits_of_person
-from engine.errors import InvalidRequestError, NotAllowedError, UnknownJobError
 from engine.limits import EVERYWHERE
 from storage.activity import Activity
 from storage.blocks import Block
 from storage.ledger import Usage
 
-NOT_YOURSELF = N_("You cannot block yourself. Choose somebody else.")
-NO_BOTS = N_("That is a bot, and bots cannot use me. Choose a person.")
-NO_OWNERS = N_("This person is an owner of this bot and cannot be blocked. Choose somebody else.")
-NO_MANAGERS = N_(
-    "This person manages this server and cannot be blocked in it. Take the permission Manage Server from "
-    "them first."
-)
 BLOCKED = N_(
     "{person} cannot use me in this server any more. Jobs that were cancelled, at no cost: {count}. "
     "/admin user unblock ends it."
@@ -59,14 +48,11 @@ class UserGroup(app_commands.Group):
     ) -> None:
         """Blocks, then cancels what waits and runs: nothing new comes in between."""
         guild_id = await _scope.reach_of(interaction, everywhere=everywhere)
-        await _check_target(interaction, person, guild_id)
-        desk = desk_of(interaction)
-
-        async def work() -> int:
-            await desk.parts.blocks.block(guild_id, person.id, actor_id=interaction.user.id)
-            return await _cancel_jobs(desk, person.id, guild_id, interaction.user.id)
-
-        count = await _answer.in_time(interaction, work(), ephemeral=True)
+        await _blocking.check_target(interaction, person, guild_id)
+        work = _blocking.block(
+            desk_of(interaction), guild_id, person.id, actor_id=interaction.user.id
+        )
+        count = await _answer.in_time(interaction, work, ephemeral=True)
         text = BLOCKED_EVERYWHERE if everywhere else BLOCKED
         await _answer.answer(
             interaction, t(text, person=f"<@{person.id}>", count=count), ephemeral=True
@@ -125,35 +111,6 @@ class UserGroup(app_commands.Group):
         lines = limits_of_person(desk, person, guild_id)
         embed.add_field(name=t("Limits"), value="\n".join(lines), inline=False)
         await _answer.answer(interaction, ephemeral=True, embed=embed)
-
-
-async def _check_target(
-    interaction: discord.Interaction, person: discord.User | discord.Member, guild_id: int
-) -> None:
-    """Raises when somebody is not to be blocked: most likely the wrong name was picked."""
-    if person.id == interaction.user.id:
-        raise InvalidRequestError(NOT_YOURSELF)
-    if person.bot:
-        raise InvalidRequestError(NO_BOTS)
-    if await cast("commands.Bot", interaction.client).is_owner(person):
-        raise NotAllowedError(NO_OWNERS)
-    if guild_id != EVERYWHERE and isinstance(person, discord.Member):
-        here = person.resolved_permissions or discord.Permissions.none()
-        for mine in (here, person.guild_permissions):
-            if mine.administrator or mine.manage_guild:
-                raise NotAllowedError(NO_MANAGERS)
-
-
-async def _cancel_jobs(desk: Desk, person_id: int, guild_id: int, actor_id: int) -> int:
-    """Ends the person's jobs that are not final, there; returns how many."""
-    count = 0
-    for job in await desk.parts.jobs.waiting_of(person_id, guild_id or None):
-        desk.board.name_canceller(job.id, actor_id)
-        try:
-            count += await desk.parts.queue.cancel(job.id)
-        except UnknownJobError:  # erased meanwhile
-            continue
-    return count
 
 
 def _since(block: Block | None) -> str:

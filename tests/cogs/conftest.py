@@ -38,6 +38,7 @@ from storage.audit import Audit
 from storage.backups import Backups
 from storage.blocked_words import BlockedWords
 from storage.blocks import Blocks
+from storage.cases import Cases
 from storage.channel_rules import ChannelRules
 from storage.database import Database
 from storage.drafts import Drafts
@@ -57,6 +58,7 @@ from storage.privacy import Privacy
 from storage.purge import Purge
 from storage.reports import Reports
 from storage.rules import Rules
+from storage.safety import ServerSafety
 from storage.server_models import ServerModels
 from tests.cogs.cdn import Cdn, cdn  # noqa: F401  # a fixture
 from tests.faulty_engine import info_of, parse
@@ -117,6 +119,8 @@ class Parts:
     activities: Activities
     facts: Facts
     reports: Reports
+    cases: Cases
+    safety: ServerSafety
     audit: Audit
     tally: Tally
     figures: Figures
@@ -301,6 +305,8 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
         await blocks.load()
         channel_rules = ChannelRules(database)
         await channel_rules.load()
+        safety = ServerSafety(database)
+        await safety.load()
         server_models = ServerModels(database)
         await server_models.load()
         models = Models(
@@ -357,6 +363,8 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
             activities=Activities(database),
             facts=Facts(database),
             reports=Reports(database),
+            cases=Cases(database, pictures),
+            safety=safety,
             audit=Audit(database),
             tally=tally,
             figures=Figures(database),

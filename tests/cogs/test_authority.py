@@ -75,6 +75,7 @@ def test_owners_are_those_who_work_in_the_team(role: str, state: int, owns: bool
         (Reach.OWNER, {"olga"}),
         (Reach.SERVER, {"max"}),
         (Reach.CHANNEL, {"max", "cara"}),
+        (Reach.MODERATOR, {"max", "mod"}),
         (Reach.BOTH, {"olga", "max"}),
     ],
 )
@@ -93,7 +94,7 @@ async def test_who_may_press_a_button(
     role = world.guild.create_role("carpenters", permissions=may)
     cara = world.guild.add_member(world.env.create_user("cara"), roles=[role])
     done = set()
-    for person in (world.ann, cara, world.manager(), world.owner()):
+    for person in (world.ann, cara, world.manager(), world.moderator(), world.owner()):
         answer = await press(world, person, message, "easel:me:act:0:you")
         assert answer.ephemeral
         assert answer.response is not None

@@ -9,7 +9,7 @@ import pytest
 from simcord.actors import MemberActor
 from simcord.results import InteractionResult
 
-from cogs import _remix_form, _sources, menus
+from cogs import _remix_form, _reports, _sources, menus
 from engine.types import Generation
 from tests.cogs.cdn import Cdn, photo
 from tests.cogs.conftest import World
@@ -38,6 +38,14 @@ async def made_more(world: World, number: int, **options: Any) -> tuple[Any, Gen
 async def newest(world: World, person: MemberActor | None = None) -> Generation:
     (found, *_) = await world.parts.history.recent((person or world.ann).id)
     return found
+
+
+async def report(
+    actor: MemberActor, world: World, message: Any, reason: str = ""
+) -> InteractionResult:
+    """Opens the form of **Report image**, and sends it."""
+    form = await actor.context_menu(world.channel, "Report image", message)
+    return await actor.submit_modal(form, {"reason": reason})
 
 
 def shown(form: InteractionResult) -> dict[str, Any]:
@@ -145,14 +153,15 @@ async def test_image_info_knows_own_pictures_and_says_what_it_sees_of_others(wor
 
 async def test_reports_are_stored_once(world: World) -> None:
     message, parent = await made(world)
-    answer = await world.ben.context_menu(world.channel, "Report image", message)
+    answer = await report(world.ben, world, message, "it is\nugly")
     assert answer.ephemeral
-    assert answer.response.content == menus.REPORTED
-    answer = await world.ben.context_menu(world.channel, "Report image", message)
-    assert answer.response.content == menus.REPORTED_BEFORE
-    (report,) = await world.parts.reports.newest()
-    assert (report.job_id, report.reporter_id) == (parent.id, world.ben.id)
-    assert (report.channel_id, report.message_id) == (world.channel.id, message.id)
+    assert answer.response.content == _reports.REPORTED
+    answer = await report(world.ben, world, message)
+    assert answer.response.content == _reports.REPORTED_BEFORE
+    (stored,) = await world.parts.reports.newest()
+    assert stored.reason == "it is\nugly"
+    assert (stored.job_id, stored.reporter_id) == (parent.id, world.ben.id)
+    assert (stored.channel_id, stored.message_id) == (world.channel.id, message.id)
     foreign = await world.ann.send(world.channel, "look", attachments=[photo()])
     answer = await world.ben.context_menu(world.channel, "Report image", foreign)
     assert answer.response.content == menus.REPORT_OTHERS

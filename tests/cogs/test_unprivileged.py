@@ -32,6 +32,7 @@ REFUSALS = (
     _authority.NEEDS_OWNER,
     _authority.NEEDS_MANAGER,
     _authority.NEEDS_CHANNEL_MANAGER,
+    _authority.NEEDS_MODERATOR,
     _authority.ONLY_SERVERS,
     _authority.NO_MEMBER,
 )

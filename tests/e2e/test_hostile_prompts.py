@@ -144,8 +144,9 @@ async def messages_about_a_picture(stage: Stage) -> None:
     await (await ana.press(several, "Remix")).modal()
     await (await ana.press(several, "V2")).acknowledged()
     await stage.result(several)
-    for name in ("Image info", "Report image"):
-        await (await ana.context_menu(name, result)).response()
+    await (await ana.context_menu("Image info", result)).response()
+    form = await ana.context_menu("Report image", result)
+    await (await ana.submit_modal(form, {"reason": prompt[:500]})).response()
     await stage.asked("history list")
     await stage.asked("history list", query=prompt[:60])
     await stage.asked("history tree", picture=await picked(ana, "history tree", "picture"))

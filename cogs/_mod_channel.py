@@ -1,0 +1,232 @@
+"""The messages in a server's moderation channel, one for each picture to decide about, as the database has it.
+
+Whatever happens to a case is written into its row first; `ModChannel` then brings the message up to date,
+also after a restart. It alone sends and edits these messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import discord
+
+from cogs import _album, _buttons, _drawings, _errors, _parcel, _text, _whereabouts
+from cogs._buttons import Press
+from cogs._desk import Parts
+from cogs._language import N_, of_server, speak, t, tn
+from cogs._tidier import Tidier
+from engine.errors import UnknownJobError
+from engine.types import Generation
+from storage.cases import Case
+
+log = logging.getLogger(__name__)
+
+REPORTED = N_("**Reported picture** of {person}: {link}")
+WITHOUT_LINK = N_("its message is not there any more")
+PICTURE_DELETED = N_("The picture is deleted.")
+DELETED_BY = N_("Deleted by {person}.")
+BLOCKED_BY = N_("{owner} was blocked by {person}. /admin user unblock ends it.")
+DISMISSED_BY = N_("Dismissed by {person}.")
+NO_THUMBNAIL = N_(
+    "It is from an age-restricted channel and this one is not, so it is not shown here."
+)
+
+_AT_ONCE = 20
+_LOOK_S = 60.0  # what other parts of the bot changed is found after so long at most
+_NONCE_LIFE = timedelta(minutes=2)
+_CLOCK_DIFFERENCE = timedelta(minutes=10)
+_SEARCH_DEPTH = 500
+_THUMBNAIL_SIDE = 192
+_REASON = 300  # characters
+_REASONS = 1200
+_TRANSIENT = (aiohttp.ClientError, OSError, TimeoutError, discord.RateLimited)
+
+
+class ModChannel:
+    """Shows cases to the moderators."""
+
+    def __init__(
+        self, *, client: discord.Client, parts: Parts, tidier: Tidier, retry_s: float = 60.0
+    ) -> None:
+        """`retry_s` is the pause after a failure."""
+        self._client = client
+        self._parts = parts
+        self._tidier = tidier
+        self._retry_s = retry_s
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Says that there is something to show."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Shows until cancelled; begins with what earlier runs left."""
+        while True:
+            self._woken.clear()
+            try:
+                is_done = await self._show_some()
+            except Exception:  # the database fails, for example: the rows stay
+                log.exception("Messages to moderators are not up to date")
+                is_done = False
+            if not is_done:
+                await asyncio.sleep(self._retry_s)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._woken.wait()
+
+    async def _show_some(self) -> bool:
+        """Brings messages up to date; False when Discord has to be asked again later."""
+        is_done = True
+        while cases := await self._parts.cases.to_show(_AT_ONCE):
+            for case in cases:
+                try:
+                    await self._show(case)
+                except UnknownJobError:  # erased, and its case with it
+                    continue
+                except _TRANSIENT as error:
+                    log.info("Job %s is not shown to moderators yet: %r", case.job_id, error)
+                    is_done = False
+                except discord.HTTPException as error:
+                    if _errors.is_passing(error):
+                        log.info("Job %s is not shown to moderators yet: %s", case.job_id, error)
+                        is_done = False
+                    else:
+                        log.warning("Job %s: its moderators' channel: %s", case.job_id, error)
+                        await self._parts.cases.drop(case)
+            if not is_done:
+                return False
+        return True
+
+    async def _show(self, case: Case) -> None:
+        rules = self._parts.safety.of(case.guild_id)
+        channel_id = case.channel_id or rules.reports
+        if channel_id is None:  # turned off meanwhile: the owners of the bot have the report
+            await self._parts.cases.drop(case)
+            return
+        guild = self._client.get_guild(case.guild_id)
+        speak(of_server(guild) or rules.locale)
+        channel = self._client.get_partial_messageable(channel_id, guild_id=case.guild_id)
+        generation = await self._parts.history.get(case.job_id)
+        message_id = case.message_id
+        if message_id is None:
+            message_id = await self._send(channel, case, generation)
+        else:
+            files, is_hidden = await self._files(channel_id, generation)
+            try:
+                await channel.get_partial_message(message_id).edit(
+                    content=_words(case, generation, is_hidden=is_hidden),
+                    attachments=files,
+                    view=_view(case, generation),
+                    allowed_mentions=discord.AllowedMentions.none(),
+                )
+            except discord.NotFound as error:
+                if error.code == 0:
+                    raise
+                log.info("The moderators deleted the message about job %s", case.job_id)
+        if not await self._parts.cases.note_shown(case, channel_id, message_id):
+            await self._tidier.add(channel_id, message_id)  # erased while it was on the way
+
+    async def _send(
+        self, channel: discord.PartialMessageable, case: Case, generation: Generation
+    ) -> int:
+        """Returns the id of the message, which is sent once even if the outcome of a try is unknown."""
+        since = await self._parts.cases.begin_sending(case)
+        if since is not None and datetime.now(UTC) - since > _NONCE_LIFE:
+            found = await self._find(channel, case, since)
+            if found is not None:
+                return found
+        files, is_hidden = await self._files(channel.id, generation)
+        message = await channel.send(
+            _words(case, generation, is_hidden=is_hidden),
+            files=files,
+            view=_view(case, generation) or discord.ui.View(),
+            nonce=f"{case.job_id}:{case.kind}",
+            allowed_mentions=discord.AllowedMentions.none(),
+        )
+        return message.id
+
+    async def _find(
+        self, channel: discord.PartialMessageable, case: Case, since: datetime
+    ) -> int | None:
+        after = discord.Object(discord.utils.time_snowflake(since - _CLOCK_DIFFERENCE))
+        own = self._client.user
+        async for message in channel.history(limit=_SEARCH_DEPTH, after=after, oldest_first=True):
+            is_mine = own is not None and message.author.id == own.id
+            if is_mine and _buttons.carries(message, case.job_id, _buttons.CASE_ACTIONS):
+                return message.id
+        return None
+
+    async def _files(
+        self, channel_id: int, generation: Generation
+    ) -> tuple[list[discord.File], bool]:
+        """Returns the thumbnail, and whether it is left out for the reader's age."""
+        if generation.deleted_at is not None or not self._may_attach(channel_id):
+            return [], False
+        if not self._may_show(channel_id, generation):
+            return [], True
+        pictures = [
+            picture
+            for index in range(len(generation.pictures))
+            if (picture := await _album.picture(self._parts, generation, index)) is not None
+        ]
+        if not pictures:
+            return [], False
+        sheet = await asyncio.to_thread(_drawings.contact_sheet, pictures, 2, side=_THUMBNAIL_SIDE)
+        description = _text.plain(generation.request.prompt, _text.MAX_ALT_TEXT)
+        name = f"easel-{generation.id}.webp"
+        return [discord.File(io.BytesIO(sheet), name, spoiler=True, description=description)], False
+
+    def _may_show(self, channel_id: int, generation: Generation) -> bool:
+        """True when the picture is not for adults alone, as far as is known, or the channel is."""
+        if _whereabouts.is_age_restricted(self._client, channel_id):
+            return True
+        source = self._client.get_channel(generation.submission.destination.channel_id)
+        return source is not None and not _whereabouts.is_age_restricted(self._client, source.id)
+
+    def _may_attach(self, channel_id: int) -> bool:
+        channel = self._client.get_channel(channel_id)
+        if not isinstance(channel, discord.abc.GuildChannel):
+            return True
+        return channel.permissions_for(channel.guild.me).attach_files
+
+
+def _words(case: Case, generation: Generation, *, is_hidden: bool) -> str:
+    owner = f"<@{case.owner_id}>"
+    link = _parcel.link(generation) or t(WITHOUT_LINK)
+    lines = [t(REPORTED, person=owner, link=link)]
+    if count := len(case.reasons):
+        lines.append(tn("{number} report", "{number} reports", count))
+    reasons = [f"> {_text.shown(reason, _REASON)}" for reason in case.reasons if reason]
+    if reasons:
+        lines.append(_text.joined_within(reasons, _REASONS))
+    if is_hidden:
+        lines.append("-# " + t(NO_THUMBNAIL))
+    if case.deleted_by is not None:
+        lines.append(t(DELETED_BY, person=f"<@{case.deleted_by}>"))
+    elif generation.deleted_at is not None:
+        lines.append(t(PICTURE_DELETED))
+    if case.blocked_by is not None:
+        lines.append(t(BLOCKED_BY, owner=owner, person=f"<@{case.blocked_by}>"))
+    if case.closed_by is not None:
+        lines.append(t(DISMISSED_BY, person=f"<@{case.closed_by}>"))
+    return "\n".join(lines)
+
+
+def _view(case: Case, generation: Generation) -> discord.ui.View | None:
+    """Returns the buttons for what is still to be decided."""
+    if case.closed_by is not None:
+        return None
+    actions = []
+    if generation.deleted_at is None:
+        actions.append(_buttons.CASE_DELETE)
+    if case.blocked_by is None:
+        actions.append(_buttons.CASE_BLOCK)
+    if case.deleted_by is None and case.blocked_by is None:
+        actions.append(_buttons.CASE_DISMISS)
+    return _buttons.view_of(*(Press(case.job_id, action) for action in actions))

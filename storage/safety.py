@@ -1,0 +1,71 @@
+"""What the managers of a server decided about reports and unsafe pictures; in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from storage import audit
+from storage.database import Database
+from storage.rows import Clock, utc_now
+
+log = logging.getLogger(__name__)
+
+SET_REPORTS = "set the channel of reports"
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyRules:
+    """What holds in a server.
+
+    Attributes:
+        reports: The channel of its moderators; None while reports wait for the bot's owners.
+        locale: The language of whoever chose it, for servers that have none.
+    """
+
+    reports: int | None = None
+    locale: str = "en-US"
+
+
+_NONE = SafetyRules()
+_RULES = TypeAdapter(SafetyRules)
+
+
+class ServerSafety:
+    """The rules of all servers, so that no command waits for the disk."""
+
+    def __init__(self, db: Database, *, clock: Clock = utc_now) -> None:
+        """Knows none before `load`."""
+        self._db = db
+        self._clock = clock
+        self._rules: dict[int, SafetyRules] = {}
+
+    async def load(self) -> None:
+        """Reads the rules of the servers that have some."""
+        for row in await self._db.rows("SELECT id, safety FROM servers WHERE safety <> '{}'"):
+            try:
+                self._rules[row["id"]] = _RULES.validate_json(row["safety"])
+            except ValidationError as error:
+                log.error("The safety rules of server %d cannot be read: %s", row["id"], error)
+
+    def of(self, guild_id: int | None) -> SafetyRules:
+        """Returns the rules of a server; none hold in a DM."""
+        return _NONE if guild_id is None else self._rules.get(guild_id, _NONE)
+
+    async def set_reports(
+        self, guild_id: int, channel_id: int | None, *, locale: str, actor_id: int
+    ) -> None:
+        """Stores where reports of a server's pictures go; None: to the bot's owners."""
+        rules = dataclasses.replace(self.of(guild_id), reports=channel_id, locale=locale)
+        detail = {"guild_id": guild_id, "channel_id": channel_id}
+        async with self._db.transaction() as tx:
+            await tx.rows(
+                "INSERT INTO servers (id, safety) VALUES (?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET safety = excluded.safety",
+                (guild_id, _RULES.dump_json(rules).decode()),
+            )
+            await audit.note(tx, self._clock(), actor_id, SET_REPORTS, detail)
+        self._rules[guild_id] = rules

@@ -539,4 +539,12 @@ def _picture(job: AcceptedJob, frame: Frame) -> Picture:
     index, png = int(fields["index"]), frame.blobs[0]
     if not 0 <= index < job.num_images or not png.startswith(_PNG_SIGNATURE):
         raise ProtocolError(f"picture {index} of job {job.job_id} is none")
-    return Picture(index, int(fields["seed"]), int(fields["width"]), int(fields["height"]), png)
+    score = fields.get("score")
+    return Picture(
+        index,
+        int(fields["seed"]),
+        int(fields["width"]),
+        int(fields["height"]),
+        png,
+        None if score is None else float(score),
+    )

@@ -41,6 +41,8 @@ HUB_DETECTORS = {
     "depth": "depth-anything/Depth-Anything-V2-Small-hf",  # larger ones are not free for all uses
 }
 SWIN2SR_REPO = "caidas/swin2SR-classical-sr-x2-64"
+SAFETY_CHECKER_REPO = "CompVis/stable-diffusion-safety-checker"
+SAFETY_CHECKER_FILES = ("config.json", "model.safetensors")
 _SCALES = (2, 3, 4)  # of upscalers; eight times a picture is made in no memory
 _NOT_FOUR_CHANNELS = (
     "an inpainting or editing model (its U-Net reads more than the 4 latent channels; others inpaint "
@@ -308,6 +310,41 @@ def upscalers(settings: EngineSettings) -> tuple[Upscaler, ...]:
     return (Upscaler.LANCZOS, Upscaler.SWIN2SR) if learned else (Upscaler.LANCZOS,)
 
 
+def safety_checker_source(settings: EngineSettings) -> str | None:
+    """Returns the folder or hub id of what looks at finished pictures; None without one.
+
+    Raises:
+        ModelLoadError: There is no such folder, or it holds something else.
+    """
+    source = settings.safety_checker
+    if source is None:
+        return None
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        check_safety_checker(source, read_json(folder / "config.json"))
+        missing = [name for name in SAFETY_CHECKER_FILES if not (folder / name).is_file()]
+        if missing:
+            raise ModelLoadError(
+                f"The safety checker {source} has no {missing[0]}. Pickled weights (.bin) can run code and "
+                "are not loaded: download the .safetensors file, or leave EASEL_SAFETY_CHECKER out."
+            )
+    elif source.startswith((".", "/", "~")) or source.count("/") != 1:
+        raise ModelLoadError(
+            f"There is no folder {source}. Set EASEL_SAFETY_CHECKER to a folder with the config.json and "
+            "model.safetensors of a StableDiffusionSafetyChecker, or to a hub id such as "
+            f"{SAFETY_CHECKER_REPO}."
+        )
+    return source
+
+
+def check_safety_checker(source: str, config: Mapping[str, Any]) -> None:
+    """Raises ModelLoadError when a configuration is of no StableDiffusionSafetyChecker."""
+    if "StableDiffusionSafetyChecker" not in (config.get("architectures") or ()):
+        raise ModelLoadError(
+            f"{source} is no StableDiffusionSafetyChecker. Set EASEL_SAFETY_CHECKER to one, or leave it out."
+        )
+
+
 def _control_folders(path: Path) -> dict[str, str]:
     found = sorted(folder.parent for folder in path.glob("*/config.json"))
     return {folder.name: str(folder) for folder in found if folder.name.isidentifier()}
@@ -347,6 +384,7 @@ def provisional_info(settings: EngineSettings) -> EngineInfo:
         memory_bytes=0,
         control_kinds=tuple(control_sources(settings)),
         upscalers=upscalers(settings),
+        has_classifier=safety_checker_source(settings) is not None,
     )
 
 
@@ -363,6 +401,7 @@ def engine_info(
     samplers: Iterable[Sampler] = Sampler,
     control_kinds: tuple[str, ...] = (),
     upscalers: tuple[Upscaler, ...] = (Upscaler.LANCZOS,),
+    has_classifier: bool = False,
 ) -> EngineInfo:
     """Returns the handshake of a model: its card and the facts of this machine."""
     return EngineInfo(
@@ -385,6 +424,7 @@ def engine_info(
         versions=dict(versions or {}),
         control_kinds=control_kinds,
         upscalers=upscalers,
+        has_classifier=has_classifier,
     )
 
 

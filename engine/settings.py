@@ -80,6 +80,11 @@ class EngineSettings(BaseSettings):
         None,
         description="A Swin2SR that makes pictures larger, a folder or a hub id; None is Lanczos",
     )
+    safety_checker: str | None = Field(
+        None,
+        description="A StableDiffusionSafetyChecker that looks at finished pictures, a folder or a hub id; "
+        "None is none",
+    )
     controlnet_memory_mb: int = Field(
         3000,
         ge=0,

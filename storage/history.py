@@ -13,8 +13,8 @@ from storage.rows import Clock, generation_from_row, to_text, utc_now
 GENERATIONS = """
     SELECT jobs.*, generations.created_at AS generated_at, generations.seconds,
            generations.warnings, generations.receipt, generations.deleted_at,
-           (SELECT json_group_array(json_array(sha256, seed))
-            FROM (SELECT sha256, seed FROM generation_pictures
+           (SELECT json_group_array(json_array(sha256, seed, score))
+            FROM (SELECT sha256, seed, score FROM generation_pictures
                   WHERE generation_id = generations.id ORDER BY number)) AS pictures
     FROM generations JOIN jobs ON jobs.id = generations.id
 """

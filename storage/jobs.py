@@ -374,9 +374,9 @@ class JobTable:
                 tx, sha256, len(picture.png), now, width=picture.width, height=picture.height
             )
             await tx.rows(
-                "INSERT INTO generation_pictures (generation_id, number, seed, sha256)"
-                " VALUES (?, ?, ?, ?)",
-                (job.id, picture.index, picture.seed, sha256),
+                "INSERT INTO generation_pictures (generation_id, number, seed, sha256, score)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (job.id, picture.index, picture.seed, sha256, picture.score),
             )
         row = await tx.row(
             "UPDATE jobs SET state = 'rendered', finished_at = ?, error = NULL WHERE id = ?"

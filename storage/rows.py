@@ -92,19 +92,20 @@ def job_from_row(row: sqlite3.Row) -> Job:
 
 def generation_from_row(row: sqlite3.Row) -> Generation:
     """Returns the generation of a row of `storage.history.GENERATIONS`."""
-    pictures: list[tuple[str | None, int]] = json.loads(row["pictures"])
+    pictures: list[tuple[str | None, int, float | None]] = json.loads(row["pictures"])
     return Generation(
         id=row["id"],
         submission=_submission(row),
         created_at=to_time(row["generated_at"]),
         seconds=row["seconds"],
-        pictures=tuple(sha256 for sha256, _ in pictures if sha256 is not None),
-        seeds=tuple(seed for _, seed in pictures),
+        pictures=tuple(sha256 for sha256, _, _ in pictures if sha256 is not None),
+        seeds=tuple(seed for _, seed, _ in pictures),
         warnings=tuple(json.loads(row["warnings"])),
         receipt=json.loads(row["receipt"]),
         message_id=row["result_message_id"],
         channel_id=row["result_channel_id"],
         deleted_at=_optional_time(row["deleted_at"]),
+        scores=tuple(score for _, _, score in pictures),
     )
 
 

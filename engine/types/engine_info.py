@@ -82,6 +82,7 @@ class EngineInfo:
         control_kinds: ControlNets that the model has; each is loaded when it is first asked for.
         upscalers: What makes pictures larger, the best last; a learned one is loaded when it is first
             asked for.
+        has_classifier: True when finished pictures are looked at, see `Picture.score`.
     """
 
     model: str
@@ -103,6 +104,7 @@ class EngineInfo:
     default_negative_prompt: str = ""
     control_kinds: tuple[str, ...] = ()
     upscalers: tuple[Upscaler, ...] = (Upscaler.LANCZOS,)
+    has_classifier: bool = False
 
     @property
     def best_upscaler(self) -> Upscaler:

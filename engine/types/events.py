@@ -16,6 +16,7 @@ class Picture:
         index: 0-based place in its job.
         seed: Its own seed.
         png: Encoded PNG with its A1111 parameters in the text chunk `parameters`.
+        score: What the classifier found: unsafe above 0; None when nothing looked at the picture.
     """
 
     index: int
@@ -23,6 +24,7 @@ class Picture:
     width: int
     height: int
     png: bytes
+    score: float | None = None
 
 
 # Of a job, in this order; `GenerationResult` or `GenerationFailed` is last.

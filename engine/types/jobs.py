@@ -128,6 +128,7 @@ class Generation:
         id: The job's id.
         pictures: sha256 (hex) of each picture file, in order; empty when deleted.
         channel_id: Where the message is, when that is not known to be the destination.
+        scores: What the classifier found of each picture, see `Picture.score`.
     """
 
     id: str
@@ -141,11 +142,17 @@ class Generation:
     message_id: int | None = None
     channel_id: int | None = None
     deleted_at: datetime | None = None
+    scores: tuple[float | None, ...] = ()
 
     @property
     def request(self) -> GenerationRequest:
         """What was asked."""
         return self.submission.request
+
+    @property
+    def is_unsafe(self) -> bool:
+        """True when the classifier found one of the pictures unsafe."""
+        return any(score is not None and score > 0 for score in self.scores)
 
 
 class Flow(StrEnum):

@@ -22,6 +22,7 @@ from engine.model_card import (
     local_path,
     read_card,
     resolve_source,
+    safety_checker_source,
     upscaler_source,
     upscalers,
 )
@@ -86,6 +87,7 @@ def _run(link: Link, settings: EngineSettings) -> int:
     if (path := local_path(resolve_source(settings))) is not None:
         read_card(path)  # a wrong EASEL_MODEL is told at once, not after seconds of imports
     upscaler_source(settings)  # the same
+    checker = safety_checker_source(settings)
     link.send("loading", {"stage": "importing torch", "fraction": None})
     gc.disable()  # a fifth of the time of these imports is the collector's
     import torch
@@ -107,6 +109,12 @@ def _run(link: Link, settings: EngineSettings) -> int:
         link.send("loading", {"stage": stage, "fraction": fraction})
 
     model = load_model(settings, report)
+    score = None
+    if checker is not None:
+        report(N_("loading the safety checker"), 0.93)
+        from engine.worker.classifier import Classifier
+
+        score = Classifier(checker).score
     report("measuring the speed", 0.95)
     sources, detectors = control_sources(settings), detector_sources(settings)
     upscaler = upscaler_source(settings)
@@ -132,6 +140,7 @@ def _run(link: Link, settings: EngineSettings) -> int:
         versions=machine.versions() | ({"compiled": ", ".join(blocks)} if blocks else {}),
         control_kinds=tuple(sources),
         upscalers=upscalers(settings),
+        has_classifier=score is not None,
     )
     loop = RowLoop(
         model,
@@ -143,6 +152,7 @@ def _run(link: Link, settings: EngineSettings) -> int:
         control_sources=sources,
         detector_sources=detectors,
         upscaler=upscaler,
+        score=score,
         control_bytes=settings.controlnet_memory_mb << 20,
         adapter_bytes=settings.adapter_memory_mb << 20,
         buckets=sizes,

@@ -1,4 +1,8 @@
-"""Finished pictures to PNG files, in a small pool beside the loop, and the job's last frames."""
+"""Finished pictures to PNG files, in a small pool beside the loop, and the job's last frames.
+
+Where there is a classifier it looks at each picture after that, in a thread of its own: the pool has more to
+do for the loop, which must not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
@@ -35,9 +39,13 @@ class Send(Protocol):
 class Encoder:
     """Encodes pictures and sends `picture` and `done`; also `failed`, so that a job ends once."""
 
-    def __init__(self, send: Send, info: EngineInfo) -> None:
-        """Starts the pool."""
+    def __init__(
+        self, send: Send, info: EngineInfo, *, score: Callable[[Image.Image], float] | None = None
+    ) -> None:
+        """Starts the pool; `score` looks at pictures, see `engine.worker.classifier`."""
         self._send = send
+        self._score = score
+        self._looking = ThreadPoolExecutor(1, "classifier")
         self._info = info
         self._lock = threading.Lock()  # a job ends in the loop's thread or in the pool's
         self._pool = ThreadPoolExecutor(2, "encoder")
@@ -65,7 +73,9 @@ class Encoder:
 
     def run(self, work: Any, *args: Any) -> None:
         """Runs something small beside the loop, such as a preview."""
-        task = self._pool.submit(work, *args)
+        self._follow(self._pool.submit(work, *args))
+
+    def _follow(self, task: Future[None]) -> None:
         with self._lock:
             self._tasks.add(task)
         task.add_done_callback(self._forget)
@@ -94,15 +104,41 @@ class Encoder:
         except (OSError, ValueError, MemoryError) as error:
             self.fail(job, EngineError(f"The picture could not be encoded: {error}"))
             return
+        if self._score is None:
+            self._give(picture, image.size, png, None)
+        elif not job.has_ended:
+            self._follow(self._looking.submit(self._look, self._score, picture, image, png))
+
+    def _look(
+        self,
+        score: Callable[[Image.Image], float],
+        picture: PictureRun,
+        image: Image.Image,
+        png: bytes,
+    ) -> None:
+        if picture.job.has_ended:
+            return
+        try:
+            found = score(image.convert("RGB"))
+        except Exception:  # what follows from it is decided where the picture is to be shown
+            log.exception("A picture could not be looked at.")
+            found = None
+        self._give(picture, image.size, png, found)
+
+    def _give(
+        self, picture: PictureRun, size: tuple[int, int], png: bytes, score: float | None
+    ) -> None:
+        job = picture.job
         with self._lock:
             if job.has_ended:
                 return
-            width, height = image.size
+            width, height = size
             fields = {
                 "index": picture.index,
                 "seed": picture.seed,
                 "width": width,
                 "height": height,
+                "score": score,
             }
             self._send("picture", {"job_id": job.job_id, **fields}, [png])
             self._encoded[job] += 1

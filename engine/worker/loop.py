@@ -6,12 +6,13 @@ import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from engine import protocol
 from engine.errors import (
@@ -66,6 +67,7 @@ class RowLoop:
         adapter_bytes: int,
         detector_sources: Mapping[str, str] | None = None,
         upscaler: str | None = None,
+        score: Callable[[Image.Image], float] | None = None,
         buckets: Sequence[int] = (),
         has_tables: bool = True,
     ) -> None:
@@ -83,12 +85,13 @@ class RowLoop:
             adapter_bytes: The same of LoRAs.
             detector_sources: What reads pictures for ControlNets, by name: folder or hub id.
             upscaler: The learned one: folder or hub id; None without.
+            score: Looks at finished pictures, see `engine.worker.classifier`; None without.
             buckets: The numbers of rows that a call may have, in rising order: others are padded, and on
                 CUDA each is recorded as a graph. Empty for calls of just their rows.
             has_tables: Step all pictures at once by tables. Without, each is stepped by its own
                 scheduler: a job alone then equals the stock pipeline to the bit.
         """
-        self.encoder = Encoder(send, info)
+        self.encoder = Encoder(send, info, score=score)
         self.detection = Detection(info, detector_sources or {}, send)
         self._model = model
         self._info = info

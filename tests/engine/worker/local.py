@@ -101,6 +101,7 @@ class LocalEngine:
         has_tables: bool = True,
         model: Model | None = None,
         buckets: Sequence[int] = (),
+        score: Callable[[Image.Image], float] | None = None,
         **settings: Any,
     ) -> None:
         """Loads the folder's model, or takes `model`, which another engine of the same folder loaded."""
@@ -135,6 +136,7 @@ class LocalEngine:
             control_bytes=engine_settings.controlnet_memory_mb << 20,
             adapter_bytes=engine_settings.adapter_memory_mb << 20,
             upscaler=upscaler_source(engine_settings),
+            score=score,
             buckets=buckets,
             has_tables=has_tables,
         )

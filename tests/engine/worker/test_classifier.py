@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from engine.model_card import provisional_info, safety_checker_source  # noqa: E
 from engine.settings import EngineSettings  # noqa: E402
 from engine.worker.classifier import Classifier  # noqa: E402
 from tests.engine.worker.checkers import found_by_diffusers, write_checker  # noqa: E402
+from tests.engine.worker.local import LocalEngine  # noqa: E402
 from tests.engine.worker.process import a_request, running  # noqa: E402
 
 WEIGHTS = "model.safetensors"
@@ -141,7 +141,7 @@ def test_a_broken_one_is_refused_with_one_sentence(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("damage", [pickled, cut])
+@pytest.mark.parametrize("damage", [pickled, incomplete])
 async def test_a_broken_one_stops_the_start(
     checker: Path, tiny_sd15: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -154,26 +154,49 @@ async def test_a_broken_one_stops_the_start(
     assert BREAKS[damage] in frame.fields["message"]
 
 
-async def test_scores_travel_with_the_pictures_of_a_job(tiny_sd15: Path, tmp_path: Path) -> None:
-    """Two pictures of the real engine; the checker is then made to tell them apart."""
-    async with running(tiny_sd15) as engine:
-        info = await engine.ready()
-        assert not info.has_classifier
-        request = a_request(info, num_images=2)
-        await engine.generate("a", request)
-        frames = [one for one in await engine.until_done("a") if one.kind == "picture"]
-    assert [one.fields["score"] for one in frames] == [None, None]
-    pictures = {one.fields["index"]: one.blobs[0] for one in frames}
-    first, second = (Image.open(io.BytesIO(pictures[index])).convert("RGB") for index in (0, 1))
+def test_scores_travel_with_the_pictures_of_a_job(tiny_sd15: Path, tmp_path: Path) -> None:
+    """Two pictures of the loop; the checker is then made to tell them apart."""
+    plain = LocalEngine(tiny_sd15)
+    plain.send("a", num_images=2)
+    plain.finish()
+    assert scores(plain, "a") == [None, None]
+    first, second = (picture.convert("RGB") for picture in plain.pictures("a"))
     folder = write_checker(tmp_path / "checker", second, first)
-    async with running(tiny_sd15, EASEL_SAFETY_CHECKER=str(folder)) as engine:
+    engine = LocalEngine(tiny_sd15, model=plain.model, score=Classifier(str(folder)).score)
+    engine.send("a", num_images=2)
+    engine.finish()
+    shown = [picture.convert("RGB").tobytes() for picture in engine.pictures("a")]
+    assert shown == [first.tobytes(), second.tobytes()]  # not touched
+    low, high = scores(engine, "a")
+    assert low is not None
+    assert high is not None
+    assert low < 0 < high
+
+
+def scores(engine: LocalEngine, job_id: str) -> list[float | None]:
+    assert engine.last(job_id).kind == "done"
+    frames = [one for one in engine.frames if one.kind == "picture"]
+    frames.sort(key=lambda one: int(one.fields["index"]))
+    return [one.fields["score"] for one in frames]
+
+
+def test_a_picture_that_cannot_be_looked_at_comes_without_a_score(tiny_sd15: Path) -> None:
+    def fail(_: Image.Image) -> float:
+        raise RuntimeError("no memory for it")
+
+    engine = LocalEngine(tiny_sd15, score=fail)
+    engine.send("a")
+    engine.finish()
+    assert scores(engine, "a") == [None]
+
+
+async def test_the_engine_process_looks_at_its_pictures(tiny_sd15: Path, checker: Path) -> None:
+    async with running(tiny_sd15, EASEL_SAFETY_CHECKER=str(checker)) as engine:
         info = await engine.ready()
         assert info.has_classifier
-        await engine.generate("a", request)
-        frames = [one for one in await engine.until_done("a") if one.kind == "picture"]
-    assert {one.fields["index"]: one.blobs[0] for one in frames} == pictures  # not touched
-    scores = {one.fields["index"]: one.fields["score"] for one in frames}
-    assert scores[0] < 0 < scores[1]
+        await engine.generate("a", a_request(info))
+        (picture,) = [one for one in await engine.until_done("a") if one.kind == "picture"]
+    assert isinstance(picture.fields["score"], float)
 
 
 def test_the_bot_knows_of_it_while_the_engine_loads(checker: Path) -> None:

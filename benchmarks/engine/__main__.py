@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
                 has_fairness=not options.no_fairness,
                 out=options.out,
                 work=Path(folder),
+                has_profile=options.profile,
+                compiled=tuple(options.compiled.split(",")) if options.compiled else (),
                 tests=options.tests,
             )
         )
@@ -61,6 +63,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--pace", choices=("wall", "cpu"), help="the clock of latencies and arrivals")
     made.add_argument("--seconds", type=float, default=3600, help="no run is begun after that")
     made.add_argument("--no-fairness", action="store_true", help="leave the queue's fairness out")
+    made.add_argument("--profile", action="store_true", help="at last, what a burst is spent on")
+    made.add_argument(
+        "--compiled", help="at last, U-Net calls with compiled blocks: transformer,resnet"
+    )
     made.add_argument("--tests", help="a line about the tests for the report")
     return made
 

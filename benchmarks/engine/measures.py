@@ -15,8 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.engine import stock
 from benchmarks.engine.models import Studio
 from benchmarks.engine.trace import Job
-from engine.worker import lora_file, lora_rows
+from engine.worker import lora_file, lora_rows, warm_up
 from engine.worker.buckets import Bucketed, powers_of_two
+from engine.worker.compiled import compile_blocks
 from engine.worker.conditions import Condition
 from engine.worker.denoise import Predictor, Rows
 from engine.worker.graphs import RECORD_AFTER, Graphed
@@ -40,6 +41,20 @@ class CallCost:
     wall_s: float
     cpu_s: float
     peak_share: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CompiledCost:
+    """One U-Net call with compiled blocks.
+
+    Attributes:
+        kinds: Of blocks that are compiled, see `engine.worker.compiled`.
+        compile_s: What the last of them took to compile, for this one shape.
+    """
+
+    kinds: Sequence[str]
+    compile_s: float
+    call: CallCost
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,6 +108,29 @@ def unet_calls(model: Model, row_counts: Sequence[int], peak: float) -> list[Cal
         predictor = _predictor(model)
         wall, cpu = _median(partial(_call, model, rows, predictor), model.device)
         costs.append(CallCost(rows, wall, cpu, flops * rows / wall / peak))
+    return costs
+
+
+def compiled_calls(
+    model: Model, kinds: Sequence[str], rows: int, peak: float, backend: str = "inductor"
+) -> list[CompiledCost]:
+    """Times U-Net calls without compiled blocks, then with one kind of them more each time.
+
+    A kind that cannot be compiled is told in the log and is not among `kinds` then.
+    """
+    flops = unet_flops(model)
+    costs: list[CompiledCost] = []
+    done: tuple[str, ...] = ()
+    compile_s = 0.0
+    for more in ("", *kinds):
+        if more:
+            started = time.perf_counter()
+            one = partial(warm_up.call, model, rows, 1, has_loras=False)
+            done += compile_blocks(model.unet, [more], [one], lambda share: None, backend=backend)
+            compile_s = time.perf_counter() - started
+        wall, cpu = _median(partial(_call, model, rows, _predictor(model)), model.device)
+        call = CallCost(rows, wall, cpu, flops * rows / wall / peak)
+        costs.append(CompiledCost(done, compile_s, call))
     return costs
 
 

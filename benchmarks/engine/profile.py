@@ -1,4 +1,4 @@
-"""How much of the time a GPU computes, and on what."""
+"""What a run's time is spent on, and how much of it a GPU computes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from torch.profiler import ProfilerActivity, profile
 _KERNELS = 30  # lines of the table
 
 
-def gpu_busy_share(work: Callable[[], Any], table: Path) -> float:
-    """Runs `work` under the profiler; returns the share of its time in which a kernel ran.
+def profiled(work: Callable[[], Any], table: Path, *, on_gpu: bool) -> float | None:
+    """Runs `work` under the profiler and writes what took longest to `table`.
 
-    The profiler itself slows the CPU down, so the true share is a little higher. Writes the longest
-    kernels to `table`.
+    Returns:
+        The share of its time in which a kernel ran; None on a CPU. The profiler itself slows the CPU
+        down, so the true share is a little higher.
     """
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as profiler:
         work()
+    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    table.write_text(profiler.key_averages().table(sort_by=order, row_limit=_KERNELS))
+    if not on_gpu:
+        return None
     spans = [
         (event.time_range.start, event.time_range.end)
         for event in profiler.events()
         if event.device_type == DeviceType.CUDA
     ]
-    text = profiler.key_averages().table(sort_by="self_cuda_time_total", row_limit=_KERNELS)
-    table.write_text(text)
     return busy_share(spans)
 
 

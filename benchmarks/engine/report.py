@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.engine.check import Difference
-from benchmarks.engine.measures import CallCost, LoraCost
+from benchmarks.engine.measures import CallCost, CompiledCost, LoraCost
 from benchmarks.engine.plot import draw
 from benchmarks.engine.summary import Line
 
@@ -28,6 +28,7 @@ class SizeResult:
     lora: LoraCost | None = None
     equal_key_batch: float = 0.0
     gpu_busy_share: float | None = None
+    compiled: list[CompiledCost] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(slots=True)
@@ -122,6 +123,15 @@ def _size(size: SizeResult) -> list[str]:
         )
     if size.gpu_busy_share is not None:
         parts.append(f"GPU busy in a burst: {size.gpu_busy_share:.1%} of the time.")
+    if size.compiled:
+        rows = [
+            [", ".join(c.kinds) or "none", f"{c.call.wall_s * 1e3:.1f}",
+             f"{c.call.cpu_s * 1e3:.1f}", f"{c.call.peak_share:.1%}", f"{c.compile_s:.0f}"]
+            for c in size.compiled
+        ]  # fmt: skip
+        head = [f"compiled blocks, {size.compiled[0].call.rows} rows", "ms", "CPU ms",
+                "of matmul peak", "compiled in s"]  # fmt: skip
+        parts.append(_table(head, rows))
     return parts
 
 

@@ -19,7 +19,7 @@ from benchmarks.engine import check, load, machine, measures, models, row_batch,
 from benchmarks.engine.contender import Contender
 from benchmarks.engine.load import Load, Pace, Run
 from benchmarks.engine.models import SIZES, Studio
-from benchmarks.engine.profile import gpu_busy_share
+from benchmarks.engine.profile import profiled
 from benchmarks.engine.report import Results, SizeResult, write
 from benchmarks.engine.summary import summarise
 from benchmarks.engine.trace import Job, make_trace
@@ -32,6 +32,7 @@ _CHECKED_JOBS = 10
 _PEOPLE = 8  # of the closed loop
 _POISSON_LOAD = 0.8  # of the naive bot's capacity
 _ROW_COUNTS = (1, 2, 4, 8, 16, 32)
+_COMPILED_ROWS = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class Options:
     pace: Pace
     seconds: float
     has_fairness: bool
+    has_profile: bool
+    compiled: Sequence[str]
     out: Path
     work: Path
     tests: str | None
@@ -132,17 +135,40 @@ def _run_size(options: Options, name: str, results: Results, end_at: float) -> b
         loads[kind]()
         _summarise(bench)
         write(results, options.out)
-    if bench.model.device.type == "cuda" and time.monotonic() < end_at:
-        _say(f"{name}: profile")
-        engine, jobs = bench.contenders[-1], bench.trace(max(options.jobs // 2, 1), seed=9)
-        try:
-            bench.result.gpu_busy_share = gpu_busy_share(
-                lambda: load.run(engine, load.burst(jobs), "wall"),
-                options.out / f"profile-{name}.txt",
-            )
-        except RuntimeError as error:  # the figures are there all the same
-            results.left_out.append(f"{name}: profile ({error})")
+    if options.has_profile and _has_time(bench, "profile"):
+        _profile(bench)
+    if options.compiled and _has_time(bench, "compiled blocks"):
+        _compiled(bench)
     return True
+
+
+def _has_time(bench: _Bench, what: str) -> bool:
+    if time.monotonic() < bench.end_at:
+        return True
+    bench.results.left_out.append(f"{bench.result.name}: {what}, no time left")
+    return False
+
+
+def _profile(bench: _Bench) -> None:
+    _say(f"{bench.result.name}: profile")
+    engine, jobs = bench.contenders[-1], bench.trace(max(bench.options.jobs // 2, 1), seed=9)
+    try:
+        bench.result.gpu_busy_share = profiled(
+            lambda: load.run(engine, load.burst(jobs), "wall"),
+            bench.options.out / f"profile-{bench.result.name}.txt",
+            on_gpu=bench.model.device.type == "cuda",
+        )
+    except RuntimeError as error:  # the figures are there all the same
+        bench.results.left_out.append(f"{bench.result.name}: profile ({error})")
+
+
+def _compiled(bench: _Bench) -> None:
+    """The last of a size, since its blocks stay compiled."""
+    _say(f"{bench.result.name}: compiled blocks")
+    peak = bench.result.matmul_gflop_per_s * 1e9
+    bench.result.compiled = measures.compiled_calls(
+        bench.model, bench.options.compiled, _COMPILED_ROWS, peak
+    )
 
 
 def _load(

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks.engine import check, load, models, runner  # noqa: E402
+from benchmarks.engine import check, load, measures, models, report, row_batch, runner  # noqa: E402
 from benchmarks.engine.contender import Listener  # noqa: E402
 from benchmarks.engine.profile import busy_share  # noqa: E402
 from benchmarks.engine.summary import quantile  # noqa: E402
@@ -43,6 +43,16 @@ SMALLEST = models.Size(
 )
 
 
+MACHINE = {
+    "kind": "a",
+    "dtype": "b",
+    "threads": 1,
+    "python": "3",
+    "versions": {},
+    "load_average": 0,
+}
+
+
 @pytest.fixture(autouse=True)
 def smallest(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
@@ -64,6 +74,8 @@ def options(folder: Path) -> runner.Options:
         pace="cpu",
         seconds=600,
         has_fairness=False,
+        has_profile=True,
+        compiled=(),
         out=folder / "out",
         work=folder / "work",
         tests=None,
@@ -83,6 +95,18 @@ def test_everybody_makes_the_same_pictures_and_gets_figures(tmp_path: Path) -> N
     assert naive["faster_cpu"] == 1
     assert "| this engine |" in (tmp_path / "out" / "results.md").read_text()
     assert (tmp_path / "out" / "results.png").stat().st_size > 1000
+    assert "aten::" in (tmp_path / "out" / "profile-smallest.txt").read_text()
+
+
+def test_calls_are_timed_with_more_and_more_compiled_blocks(tmp_path: Path) -> None:
+    studio = models.write_studio(tmp_path, SMALLEST, torch.device("cpu"), torch.float32)
+    model, _ = row_batch.load(studio, "cpu", "float32")
+    torch.set_grad_enabled(False)
+    costs = measures.compiled_calls(model, ["transformer", "resnet"], 2, 1e9, backend="eager")
+    assert [cost.kinds for cost in costs] == [(), ("transformer",), ("transformer", "resnet")]
+    result = report.SizeResult("smallest", "nothing", compiled=costs)
+    assert "transformer, resnet | " in report.markdown(report.Results(MACHINE, [result]))
+    torch.compiler.set_stance("default")
 
 
 def test_different_pictures_have_no_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

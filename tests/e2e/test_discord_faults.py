@@ -10,10 +10,12 @@ import pytest
 from cli.rehearsal import BotProcess
 from playground import FaultPlan, Limited, Message, Person, Playground, Reset, Status
 from playground.faults import Asked, Fault, Phase
+from playground.model import Json
 
 People = Callable[[int], list[Person]]
 SEND = r"^/channels/\{channel_id\}/messages$"
 ANSWER = r"/callback$"
+ORIGINAL = r"^/webhooks/.*/messages/"
 LINE = r"^/channels/\{channel_id\}/messages/\{message_id\}$"
 
 
@@ -26,6 +28,24 @@ async def result_of(person: Person, after: Message | None = None) -> Message:
     )
     await person.place.wait_deleted(status, timeout_s=30)
     return result
+
+
+async def until_edited(discord: Playground, message: Message) -> None:
+    """Waits until the bot knows that its edit has turned an answer into the result."""
+    done = asyncio.Event()
+
+    def look(record: Json) -> None:
+        if record["kind"] != "request" or record["method"] != "PATCH" or record["status"] != 200:
+            return
+        is_result = "reroll" in str(record["request"]["components"])
+        if is_result and record["response"]["id"] == str(message.id):
+            done.set()
+
+    discord.recorder.listeners.append(look)
+    for record in discord.recorder.records:
+        look(record)
+    async with asyncio.timeout(30):
+        await done.wait()
 
 
 @pytest.mark.parametrize("phase", ["before", "after"], ids=["not stored", "stored"])
@@ -42,6 +62,24 @@ async def test_a_request_that_fails_leaves_one_message(
         results.append(await result_of(ana, after=results[-1] if results else None))
         assert plan.is_done, fault
     assert ana.place.messages == results
+
+
+@pytest.mark.parametrize("phase", ["before", "after"], ids=["not stored", "stored"])
+async def test_a_private_result_whose_edit_fails_is_shown_once(
+    bot: BotProcess, discord: Playground, people: People, phase: Phase
+) -> None:
+    [ana] = people(1)
+    await bot.start()
+    for number, fault in enumerate((Status(500), Status(503), Status(504), Reset())):
+        discord.faults = plan = FaultPlan()
+        plan.plan("PATCH", ORIGINAL, fault, phase=phase)
+        asked = await ana.slash("imagine", prompt=f"a red circle {number}", private=True)
+        result = await asked.wait_for(lambda m: m.attachments, timeout_s=30)
+        assert result.is_ephemeral
+        await until_edited(discord, result)
+        assert plan.is_done, fault
+        await (await ana.slash("history list")).response()  # then it is noted as delivered, too
+    assert ana.place.messages == ana.dm.messages == []
 
 
 @pytest.mark.parametrize(

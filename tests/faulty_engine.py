@@ -178,7 +178,8 @@ class FaultyEngine:
             rss_bytes = (100 + self.options.leak_mb * self.finished) << 20
             self.send("heartbeat", ticks=self.ticks, rss_bytes=rss_bytes)
             await self.writer.drain()
-            await asyncio.sleep(self.options.step_s)
+            rows = sum(row.request.rows for row in self.running)
+            await asyncio.sleep(self.options.step_s + self.options.row_s * rows)
 
     def admit(self) -> None:
         """Lets jobs into the batch while it has rows, a larger one alone."""
@@ -358,6 +359,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--step-s", type=float, default=0.002)
+    parser.add_argument("--row-s", type=float, default=0.0, help="what each row adds to a step")
     parser.add_argument("--loading", type=int, default=0, help="frames before it is ready")
     parser.add_argument("--load-s", type=float, default=0.0, help="pause before each of them")
     parser.add_argument("--max-rows", type=int, default=8)

@@ -20,7 +20,7 @@ HANDS = (
 )
 CHANNELS = 5
 IN_DMS = 2  # so many of them write to the bot alone
-END_TIMEOUT_S = 40.0  # then they go on without it; the checker knows whether it came
+END_TIMEOUT_S = 90.0  # then they go on without it; the checker knows whether it came
 LATER_S = 0.5  # before they try again what was not answered
 # What they do and how often.
 ACTS = {

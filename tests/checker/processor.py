@@ -61,6 +61,11 @@ def waited_s(pid: int) -> float:
     return own.get(os.getpid(), 0.0) + other.get(pid, 0.0) + max(helpers, default=0.0)
 
 
+def main_waited_s(pid: int) -> float:
+    """Returns what a process's main thread has waited for a processor since it was started, in seconds."""
+    return _threads_s(pid).get(pid, 0.0)
+
+
 def _threads_s(pid: int) -> dict[int, float]:
     found = {}
     for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):

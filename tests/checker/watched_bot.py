@@ -10,11 +10,14 @@ import psutil
 
 from cli.rehearsal import BotProcess
 from playground import Playground
-from tests.checker.processor import ProcessorWatch
+from tests.checker.processor import ProcessorWatch, main_waited_s
 
 
 class WatchedBot(BotProcess):
-    """`BotProcess`, with records of the kind `bot`: `did` is start, ready, kill or stop."""
+    """`BotProcess`, with records of the kind `bot`: `did` is start, ready, kill or stop.
+
+    `waited_s` is how long a start had to wait for a processor.
+    """
 
     def __init__(self, discord: Playground, folder: Path, **settings: str) -> None:
         self.temporary = folder / "tmp"
@@ -26,7 +29,7 @@ class WatchedBot(BotProcess):
     async def start(self) -> None:
         self._note("start")
         await super().start()
-        self._note("ready")
+        self._note("ready", waited_s=round(main_waited_s(self.pid), 2))
 
     async def stop(self) -> int:
         """Stops the bot and notes how long that took, and which processes and files it left."""

@@ -72,7 +72,8 @@ class Report:
     Attributes:
         jobs: Jobs that were accepted, without those that people cancelled.
         pictures: Those that ended as a picture.
-        seconds: From the first command to the last result.
+        seconds: From the first command to the last result, without `waited_s`.
+        waited_s: How long starts of the bot waited for a processor on a machine that does other things.
         evidence: All that the run left behind.
         violations: Promises that were broken.
         lag_ms: The 99th percentile of the event loop's lag in the last minute.
@@ -82,6 +83,7 @@ class Report:
     jobs: int
     pictures: int
     seconds: float
+    waited_s: float
     evidence: Evidence
     violations: list[Violation]
     lag_ms: float
@@ -285,6 +287,8 @@ async def run(folder: Path, seed: int, jobs: int = JOBS, *, has_faults: bool = T
             discord.faults = no_faults
             await drain(bot, folder / "engine", DRAIN_S)
             seconds = crowd.ends.last_t - began
+            restarts = [record for record in discord.recorder.of("bot", did="ready")][1:]
+            waited_s = sum(record["waited_s"] for record in restarts)
             await bot.stop()
         finally:
             if bot.is_running():
@@ -294,7 +298,8 @@ async def run(folder: Path, seed: int, jobs: int = JOBS, *, has_faults: bool = T
         return Report(
             jobs=len(kept),
             pictures=sum(job["state"] == "rendered" for job in kept),
-            seconds=seconds,
+            seconds=seconds - waited_s,
+            waited_s=waited_s,
             evidence=evidence,
             violations=violations(evidence),
             lag_ms=bot.last_health.get("loop_lag_p99_ms", 0.0),
@@ -332,6 +337,8 @@ def lines(report: Report, clean: Report | None) -> list[str]:
             f", without faults {clean.pace:.2f}: {report.pace / clean.pace:.0%} "
             f"(at least {LEAST_THROUGHPUT:.0%})"
         )
+    if report.waited_s > 0:
+        said[-1] += f", less {report.waited_s:.1f} s that restarts waited for a processor"
     if starved := len(starved_answers(report.evidence)):
         said.append(f"late only for want of a processor: {starved} answers")
     said.append("; ".join(f"{name} {count}" for name, count in sorted(report.done.items())))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import nemesis, soak
+from tests.faults.report import failures, lines
 from tests.faults.soak import Sample
 
 
@@ -22,7 +23,7 @@ async def test_a_short_run_breaks_no_promise(tmp_path: Path) -> None:
 async def test_a_long_run_breaks_no_promise(tmp_path: Path, seed: int) -> None:
     """The pace is compared by `make nemesis`: here other tests may run beside it."""
     report = await nemesis.run(tmp_path, seed)
-    assert not nemesis.failures(report, None), "\n".join(nemesis.lines(report, None))
+    assert not failures(report, None), "\n".join(lines(report, None))
 
 
 def test_what_grows_is_found_and_what_does_not_is_left_alone() -> None:

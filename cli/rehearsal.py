@@ -14,7 +14,7 @@ from typing import Any
 from playground import Playground
 
 _ROOT = Path(__file__).parent.parent
-_START_TIMEOUT_S = 60
+_START_TIMEOUT_S = 180  # two seconds where it has a processor to itself
 _STOP_TIMEOUT_S = 10  # what the bot promises
 
 

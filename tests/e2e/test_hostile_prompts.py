@@ -19,6 +19,7 @@ MAX_PROMPT = 1500
 HOLD, FAIL = " engine:hold", " engine:fail"
 STYLE = "@everyone **x** [a](//e.example) ||y||"
 MIX = "@here _b_ [a](//e.ex)"
+POSE = "@everyone **p** [a](//e.ex) ||y||"
 FILE_NAME = "@everyone <@1> [a](https://e.example) **x** `y` \u202egnp.png"
 BIDI = "\u202egnp.exe\u202c \u2066x\u2069 a\u200bb\u2060c\ufeffd \u061c\u00ad"
 EMOJI = "\N{WOMAN}\u200d\N{ARTIST PALETTE}\N{GRINNING FACE}*_"
@@ -87,6 +88,7 @@ async def test_no_message_pings_hides_or_overflows(discord: Playground, bot: Bot
         await messages_about_a_picture(stage)
         await answers_to_messages(stage)
         await messages_about_styles(stage)
+        await messages_about_poses(stage)
         await messages_in_other_places(stage)
         await messages_about_what_is_stored(stage)
     manners.check(discord, pinged)
@@ -200,6 +202,30 @@ async def messages_about_styles(stage: Stage) -> None:
     await stage.result(begin)
 
 
+async def messages_about_poses(stage: Stage) -> None:
+    ana, prompt = stage.ana, stage.prompt
+    saved = await stage.asked("poses save", name=POSE, image=File(FILE_NAME, picture()))
+    assert "everyone" in saved.content, saved.content
+    await stage.asked("poses list")
+    await stage.asked("poses rename", name=POSE, to=f"{POSE}2")
+    await stage.asked("poses share", name=f"{POSE}2")
+    assert await ana.autocomplete("pose", "pose", "every")
+    begin = await ana.send("next")
+    preview = await stage.asked("pose", prompt=prompt, pose=f"{POSE}2", preview=True)
+    form = await ana.press(preview, "Strength 1")
+    sent = await ana.submit_modal(form, {"Strength": prompt[:10]})
+    await sent.response()
+    form = await ana.press(preview, "Save pose")
+    await (await ana.submit_modal(form, {"Name": f"{POSE}3"})).response()
+    await (await ana.press(preview, "Use")).acknowledged()
+    result = await stage.result(begin)
+    form = await ana.context_menu("Use as pose", result)
+    await (await ana.submit_modal(form, {"Prompt": prompt})).acknowledged()
+    await stage.result(result)
+    for name in (f"{POSE}2", f"{POSE}3"):
+        await stage.asked("poses delete", name=name)
+
+
 async def messages_in_other_places(stage: Stage) -> None:
     ana, prompt = stage.ana, stage.prompt
     begin = await ana.send("next", where=ana.dm)
@@ -242,6 +268,12 @@ async def refusals_that_quote_what_was_typed(stage: Stage) -> None:
         ("styles mix", {"name": MIX, "styles": "none"}),
         ("styles try", {"prompt": "x", "styles": long}),
         ("styles try", {"prompt": "x", "weights": long}),
+        ("pose", {"prompt": long, "pose": "waving"}),
+        *(("pose", {"prompt": "x", "pose": "waving", name: long}) for name in ("control", "fit")),
+        ("pose", {"prompt": "x", "pose": long}),
+        ("pose", {"prompt": "x", "source": long}),
+        ("poses save", {"name": long, "source": "x"}),
+        ("poses rename", {"name": long, "to": long}),
         ("history list", {"since": long}),
         ("history show", {"picture": long}),
         ("history tree", {"picture": prompt[:100]}),

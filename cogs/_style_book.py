@@ -125,7 +125,7 @@ async def facts(desk: Desk, style: InstalledAdapter) -> Page:
         N_("Weight"): t("{weight} unless you say another", weight=f"{style.default_weight:g}"),
         N_("Made for"): FAMILIES.get(style.family, style.family),
         N_("Size"): t("{size:.1f} MiB", size=style.size_bytes / 2**20),
-        N_("File"): style.sha256[:10],
+        N_("SHA-256"): f"{style.sha256[:10]}\N{HORIZONTAL ELLIPSIS}",
     }
     for name, value in fields.items():
         embed.add_field(name=t(name), value=_text.shown(value, 1000))

@@ -48,9 +48,10 @@ bench: .venv/.ready
 bench-gpu: .venv/.ready
 	$(BIN)/python -m benchmarks.gpu .work/bench-gpu
 
-# Fills a database with a million pictures first, which takes some minutes.
+# Fills databases with up to a million pictures first, which takes some minutes.
 bench-history: .venv/.ready
 	$(BIN)/python -m benchmarks.history_search
+	$(BIN)/python -m benchmarks.autocomplete
 
 pocket: .venv/.ready
 	$(BIN)/python -m engine.pocket.train --work .work/pocket --out engine/pocket/model

@@ -33,7 +33,7 @@ _TITLE, _DETAILS = (
     38,
     30,
 )  # a phone shows the tree about 300 points wide: less than half of its size
-_PLOT = (720, 280)
+_PLOT = (720, 320)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -129,11 +129,12 @@ def usage_plot(days: Sequence[tuple[date, int]]) -> bytes:
     width, height = (side * scale for side in _PLOT)
     picture = Image.new("RGBA", (width, height))
     draw = ImageDraw.Draw(picture)
-    font = _font(18 * scale)
-    left, right, top, bottom = 52 * scale, width - 8 * scale, 16 * scale, height - 40 * scale
+    font = _font(32 * scale)  # a phone shows the plot about 300 points wide
     highest = max((count for _, count in days), default=0)
     step = _step(highest)
     ceiling = max(-(-highest // step), 1) * step
+    left = round(draw.textlength(str(ceiling), font)) + 14 * scale
+    right, top, bottom = width - 8 * scale, 24 * scale, height - 60 * scale
     for value in range(0, ceiling + 1, step):
         y = bottom - (bottom - top) * value / ceiling
         draw.line([(left, y), (right, y)], _FAINT, scale)

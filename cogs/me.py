@@ -47,15 +47,18 @@ class Me(commands.Cog):
         """Answers with the card."""
         person_id = interaction.user.id
 
-        async def work() -> tuple[discord.Embed, discord.File]:
+        async def work() -> tuple[discord.Embed, list[discord.File]]:
             return await _card(self._desk, person_id, _limits.of(interaction))
 
-        embed, file = await _answer.in_time(interaction, work(), ephemeral=True)
+        embed, files = await _answer.in_time(interaction, work(), ephemeral=True)
         view = _buttons.settings_view()
-        await _answer.answer(interaction, ephemeral=True, embed=embed, files=[file], view=view)
+        await _answer.answer(interaction, ephemeral=True, embed=embed, files=files, view=view)
 
 
-async def _card(desk: Desk, person_id: int, limits: Limits) -> tuple[discord.Embed, discord.File]:
+async def _card(
+    desk: Desk, person_id: int, limits: Limits
+) -> tuple[discord.Embed, list[discord.File]]:
+    """Returns the card and the plot of one's days, if there is anything to see in it."""
     parts = desk.parts
     now = datetime.now(UTC)
     first = (now - timedelta(days=DAYS - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -77,6 +80,8 @@ async def _card(desk: Desk, person_id: int, limits: Limits) -> tuple[discord.Emb
     embed.set_footer(
         text=t("{pictures} in the last {days} days, by day (UTC)", pictures=pictures, days=DAYS)
     )
+    if total == 0:
+        return embed, []
     embed.set_image(url=f"attachment://{PLOT}")
     data = await asyncio.to_thread(_drawings.usage_plot, days)
     alt_text = t(
@@ -85,7 +90,7 @@ async def _card(desk: Desk, person_id: int, limits: Limits) -> tuple[discord.Emb
         days=DAYS,
         today=days[-1][1],
     )
-    return embed, discord.File(io.BytesIO(data), PLOT, description=alt_text)
+    return embed, [discord.File(io.BytesIO(data), PLOT, description=alt_text)]
 
 
 async def _waiting(desk: Desk, person_id: int) -> str:

@@ -285,4 +285,4 @@ def test_drawings_hold_any_number_of_pictures() -> None:
     assert red[0] > 200
     for most in (0, 1, 3, 7, 12, 99, 1234, 10**6):
         days = [(NOW.date(), count) for count in (0, most // 2, most)]
-        assert Image.open(io.BytesIO(_drawings.usage_plot(days))).size == (1440, 560)
+        assert Image.open(io.BytesIO(_drawings.usage_plot(days))).size == (1440, 640)

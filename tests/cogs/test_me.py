@@ -35,8 +35,9 @@ async def test_card_of_somebody_new(world: World) -> None:
     assert shown["Waiting"] == "You have no jobs waiting."
     assert shown["Defaults"] == "None set; **Change** does."
     assert answer.response is not None
-    (file,) = answer.response.attachments
-    assert "0 pictures in the last 28 days" in (file.description or "")
+    assert answer.response.attachments == []  # an empty plot shows nothing
+    (card,) = answer.response.embeds
+    assert "0 pictures in the last 28 days" in (card.footer.text or "")
 
 
 async def test_card_counts_what_was_made_and_shows_what_is_set(world: World) -> None:

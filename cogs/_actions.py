@@ -20,7 +20,7 @@ from cogs import (
     _styles,
 )
 from cogs._buttons import Action, Press
-from cogs._desk import Desk, desk_of
+from cogs._desk import desk_of
 from cogs._language import N_, speaking, t
 from cogs._orders import Order
 from cogs._recipe import Recipe
@@ -46,7 +46,7 @@ async def reroll(interaction: discord.Interaction, press: Press) -> None:
     private = _buttons.is_private(interaction, press)
 
     async def order() -> Order:
-        generation = await _generation(desk, press.job_id)
+        generation = await _generation(interaction, press)
         return Order(
             await _changes.reroll(desk, generation),
             action=_buttons.REROLL,
@@ -67,6 +67,8 @@ async def retry(interaction: discord.Interaction, press: Press) -> None:
     async def order() -> Order:
         job = await desk.parts.jobs.get(press.job_id)
         submission = job.submission
+        if submission.destination.private and job.owner_id != interaction.user.id:
+            raise NotAllowedError(NOT_YOURS)
         if job.error is not None and job.error[0] == RefusedFileError.__name__:
             raise InvalidRequestError(NO_PICTURE)
         return Order(
@@ -86,7 +88,7 @@ async def info(interaction: discord.Interaction, press: Press) -> None:
     desk = desk_of(interaction)
 
     async def work() -> tuple[Generation, Recipe]:
-        generation = await _generation(desk, press.job_id)
+        generation = await _generation(interaction, press)
         recipe = await _recipe.of(desk, generation, interaction.user.id, gives_mask=True)
         return generation, recipe
 
@@ -198,8 +200,9 @@ ACTIONS: dict[str, Action] = {
 }
 
 
-async def _generation(desk: Desk, job_id: str) -> Generation:
-    generation = await desk.parts.history.get(job_id)
+async def _generation(interaction: discord.Interaction, press: Press) -> Generation:
+    history = desk_of(interaction).parts.history
+    generation = await history.get(press.job_id, reader_id=interaction.user.id)
     if generation.deleted_at is not None:
         raise UnknownJobError(WAS_DELETED)
     return generation

@@ -54,7 +54,7 @@ async def take(interaction: discord.Interaction, press: Press) -> None:
     """Starts what the form asks for; whoever sent it owns and pays it."""
     desk = desk_of(interaction)
     entered = _forms.values(interaction)
-    source = await _source(desk, press)
+    source = await _source(interaction, desk, press)
     if source is None:
         await _forms.lost_picture(interaction, str(entered.get(_PROMPT) or ""))
         return
@@ -71,14 +71,16 @@ async def take(interaction: discord.Interaction, press: Press) -> None:
 
 async def show(interaction: discord.Interaction, press: Press) -> None:
     """Opens the form for a result: the button."""
-    generation = await desk_of(interaction).parts.history.get(press.job_id)
+    history = desk_of(interaction).parts.history
+    generation = await history.get(press.job_id, reader_id=interaction.user.id)
     await open_for(interaction, Source(generation, press.index))
 
 
-async def _source(desk: Desk, press: Press) -> Source | None:
+async def _source(interaction: discord.Interaction, desk: Desk, press: Press) -> Source | None:
     if press.job_id == _buttons.MINE:
         return desk.offers.get(press.rest)
-    return Source(await desk.parts.history.get(press.job_id), press.index)
+    generation = await desk.parts.history.get(press.job_id, reader_id=interaction.user.id)
+    return Source(generation, press.index)
 
 
 def _fields(kinds: list[str]) -> list[discord.ui.Label[Any]]:

@@ -24,7 +24,7 @@ async def change(interaction: discord.Interaction, press: Press) -> None:
     private = _buttons.is_private(interaction, press)
 
     async def order() -> Order:
-        generation = await desk.parts.history.get(press.job_id)
+        generation = await desk.parts.history.get(press.job_id, reader_id=interaction.user.id)
         return await _changes.order(
             desk,
             press.action,
@@ -59,9 +59,8 @@ async def change_file(
 
 async def more(interaction: discord.Interaction, press: Press) -> None:
     """Shows the presser alone what does not fit below the picture."""
-    generation = await _answer.in_time(
-        interaction, desk_of(interaction).parts.history.get(press.job_id), ephemeral=True
-    )
+    reading = desk_of(interaction).parts.history.get(press.job_id, reader_id=interaction.user.id)
+    generation = await _answer.in_time(interaction, reading, ephemeral=True)
     if generation.deleted_at is not None:
         raise UnknownJobError(_changes.DELETED)
     rest = "" if _buttons.is_private(interaction, press) else _buttons.PUBLIC

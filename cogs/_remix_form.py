@@ -51,7 +51,8 @@ async def show(interaction: discord.Interaction, press: Press) -> None:
     """Opens the form with what made the picture: the button."""
     try:
         async with asyncio.timeout(_READ_S):
-            generation = await desk_of(interaction).parts.history.get(press.job_id)
+            history = desk_of(interaction).parts.history
+            generation = await history.get(press.job_id, reader_id=interaction.user.id)
     except TimeoutError as error:
         raise InvalidRequestError(SLOW) from error
     await open_for(interaction, Source(generation, press.index), rest=press.rest)
@@ -113,7 +114,7 @@ async def _source(
 ) -> Source | None:
     if press.job_id == _buttons.MINE:
         return desk.offers.get(press.rest)
-    generation = await desk.parts.history.get(press.job_id)
+    generation = await desk.parts.history.get(press.job_id, reader_id=interaction.user.id)
     source = Source(generation, _index(entered.get(_PICTURE), press))
     if (file := _forms.file(interaction, _FILE)) is not None:
         source = dataclasses.replace(

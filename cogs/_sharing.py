@@ -33,10 +33,12 @@ _DM_LIMIT = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
 
 async def star(interaction: discord.Interaction, press: Press) -> None:
     """Stars the picture for the person who pressed; a second press takes the star away."""
-    gallery = desk_of(interaction).parts.gallery
+    desk = desk_of(interaction)
+    gallery = desk.parts.gallery
     person_id = interaction.user.id
 
     async def work() -> bool:
+        await desk.parts.history.get(press.job_id, reader_id=person_id)
         is_new = await gallery.set_star(person_id, press.job_id, on=True)
         if not is_new:
             await gallery.set_star(person_id, press.job_id, on=False)
@@ -51,7 +53,7 @@ async def to_dm(interaction: discord.Interaction, press: Press) -> None:
     desk = desk_of(interaction)
 
     async def work() -> bool:
-        generation = await there(desk, press.job_id)
+        generation = await there(desk, press.job_id, interaction.user.id)
         return await send_copy(
             interaction.client,
             desk.parts,
@@ -94,7 +96,7 @@ async def publish(interaction: discord.Interaction, press: Press) -> None:
     desk = desk_of(interaction)
 
     async def work() -> tuple[Generation, int, int | None]:
-        generation = await there(desk, press.job_id)
+        generation = await there(desk, press.job_id, interaction.user.id)
         destination = generation.submission.destination
         if generation.submission.owner_id != interaction.user.id:
             raise NotAllowedError(NOT_YOURS)
@@ -167,9 +169,9 @@ def can_publish(generation: Generation, person_id: int) -> bool:
     )
 
 
-async def there(desk: Desk, job_id: str) -> Generation:
+async def there(desk: Desk, job_id: str, reader_id: int) -> Generation:
     """Returns the generation. Raises UnknownJobError when its pictures were deleted."""
-    generation = await desk.parts.history.get(job_id)
+    generation = await desk.parts.history.get(job_id, reader_id=reader_id)
     if generation.deleted_at is not None:
         raise UnknownJobError(DELETED)
     return generation

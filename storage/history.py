@@ -30,12 +30,21 @@ class History:
         self._pictures = pictures
         self._clock = clock
 
-    async def get(self, generation_id: str) -> Generation:
-        """Returns one generation, also when its pictures were deleted. Raises UnknownJobError."""
+    async def get(self, generation_id: str, *, reader_id: int | None = None) -> Generation:
+        """Returns one generation, also when its pictures were deleted. Raises UnknownJobError.
+
+        With `reader_id` as that person may know it: other people's private ones are not there. An id
+        proves nothing, since it may come from a forged button.
+        """
         row = await self._db.row(f"{GENERATIONS} WHERE generations.id = ?", (generation_id,))
         if row is None:
             raise UnknownJobError(_UNKNOWN)
-        return generation_from_row(row)
+        found = generation_from_row(row)
+        submission = found.submission
+        is_known = reader_id in (None, submission.owner_id) or not submission.destination.private
+        if not is_known:
+            raise UnknownJobError(_UNKNOWN)
+        return found
 
     async def by_message(self, message_id: int) -> Generation | None:
         """Returns the generation that a message shows, or None."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard, get_args
 
 import discord
 
@@ -21,6 +21,8 @@ ELSEWHERE = N_("Use me in {channels} or by DM.")
 ONLY_DM = N_("Use me by DM.")
 
 _NAMED = 5  # channels, in a sentence
+_Writable = discord.TextChannel | discord.ForumChannel | discord.VoiceChannel | discord.StageChannel
+_KINDS = get_args(_Writable)  # in this order
 
 
 def refusal(rules: ChannelRules, place: Place) -> NotAllowedError | None:
@@ -48,7 +50,7 @@ def _allows(rules: ChannelRules, place: Place) -> bool:
     return all(rule.allowed is not False for rule in rules.of_server(place.guild_id).values())
 
 
-def _open_to(interaction: discord.Interaction[Any]) -> Iterator[discord.abc.GuildChannel]:
+def _open_to(interaction: discord.Interaction[Any]) -> Iterator[_Writable]:
     """Yields the channels where the person and the bot can write and pictures are made.
 
     Those that were named as allowed come first, and then as Discord orders them.
@@ -58,17 +60,22 @@ def _open_to(interaction: discord.Interaction[Any]) -> Iterator[discord.abc.Guil
         return
     rules = desk_of(interaction).parts.channel_rules
 
-    def order(channel: discord.TextChannel | discord.VoiceChannel) -> tuple[bool, bool, int, int]:
+    def order(channel: _Writable) -> tuple[bool, int, int, int]:
         is_named = rules.rule(guild.id, channel.id).allowed is True
-        is_voice = isinstance(channel, discord.VoiceChannel)
-        return not is_named, is_voice, channel.position, channel.id
+        return not is_named, _KINDS.index(type(channel)), channel.position, channel.id
 
-    for channel in sorted([*guild.text_channels, *guild.voice_channels], key=order):
-        mine = channel.permissions_for(guild.me)
-        theirs = channel.permissions_for(person)
-        if not (theirs.view_channel and theirs.send_messages):
+    for channel in sorted(filter(_is_writable, guild.channels), key=order):
+        if not all(_can_write(channel.permissions_for(one)) for one in (guild.me, person)):
             continue
-        if not (mine.view_channel and mine.send_messages and mine.attach_files):
+        if not channel.permissions_for(guild.me).attach_files:
             continue
         if refusal(rules, Place(guild.id, channel.id, channel.is_nsfw())) is None:
             yield channel
+
+
+def _is_writable(channel: discord.abc.GuildChannel) -> TypeGuard[_Writable]:
+    return type(channel) in _KINDS
+
+
+def _can_write(theirs: discord.Permissions) -> bool:
+    return theirs.view_channel and theirs.send_messages

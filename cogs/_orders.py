@@ -16,7 +16,7 @@ import discord
 from cogs import _answer, _buttons, _errors, _gate, _language, _status, _whereabouts
 from cogs._board import Board
 from cogs._language import N_, t
-from engine.errors import InvalidRequestError, NotAllowedError, TooManyWaitingError
+from engine.errors import InvalidRequestError, NotAllowedError, OverLimitError, TooManyWaitingError
 from engine.queue import JobQueue
 from engine.types import Destination, GenerationRequest, Job, Submission
 from storage.channel_rules import Mode
@@ -123,6 +123,10 @@ class Orders:
             return await submit(self._queue, self._jobs, self._pictures, submission, placed.files)
         except InvalidRequestError as error:
             if placed.action != IMAGINE:  # made for another model, or under other limits
+                error.add_note(t(OUTDATED))
+            raise
+        except OverLimitError as error:
+            if placed.action in (_buttons.REROLL, _buttons.RETRY):  # where nothing can be chosen
                 error.add_note(t(OUTDATED))
             raise
         except TooManyWaitingError as error:

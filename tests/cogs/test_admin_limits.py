@@ -215,6 +215,7 @@ async def test_no_entrance_goes_past_the_limits(world: World) -> None:
         said = await refusal(answer)
         assert "are allowed" in said
         assert "set for everybody in this server" in said
+    assert "Use /imagine instead; **Info** shows" in said  # of the last one, a button
     form = await world.ben.click(one, label="Remix")
     entered = {"prompt": "a dog --repeat 2", "strength": "medium"}
     sent = await world.ben.submit_modal(form, entered)

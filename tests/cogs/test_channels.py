@@ -335,6 +335,18 @@ async def test_only_channels_that_the_person_can_use_are_named(world: World) -> 
     assert said(answer) == f"{CLOSED}{', '.join(f'<#{c.id}>' for c in named)} or by DM."
 
 
+async def test_a_forum_is_named_and_its_posts_follow_it(world: World) -> None:
+    forum = world.guild.create_forum_channel("gallery")
+    rules = world.parts.channel_rules
+    await deny(world)
+    await rules.set_allowed(world.guild.id, forum.id, True, actor_id=1)
+    answer = await world.ann.slash(world.channel, "imagine", prompt="a cat")
+    assert said(answer) == f"{CLOSED}<#{forum.id}> or by DM."
+    post = thread_in(world, forum)
+    await world.ann.slash(post, "imagine", prompt="a cat")
+    await world.result(1, post)
+
+
 # Modes
 
 

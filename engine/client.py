@@ -17,19 +17,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import protocol
+from engine import job_frames, protocol
 from engine.blame import AcceptedJob, Roster
 from engine.calls import Calls
 from engine.control.maps import ControlMap, MapRequest
 from engine.errors import (
     EngineDiedError,
     GenerationCancelledError,
-    GenerationError,
     InvalidRequestError,
     JobSetAsideError,
     ModelLoadError,
     error_from_wire,
 )
+from engine.job_frames import events_of, has_ended
 from engine.process import EngineProcess, running
 from engine.protocol import Frame, ProtocolError
 from engine.receipts import Receipt
@@ -44,17 +44,12 @@ from engine.types import (
     EngineReady,
     GenerationFailed,
     GenerationRequest,
-    GenerationResult,
-    Picture,
-    Progress,
-    Started,
 )
 from engine.wear import Wear
 from engine.words import N_
 
 _log = logging.getLogger(__name__)
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LAST_FRAMES_S = 1.0  # for what a dead process had still written
 _CANCELLED = "The job was cancelled."
 _GIVEN_UP = N_(
@@ -438,7 +433,7 @@ class EngineClient:
     def _on_frame(self, process: EngineProcess, frame: Frame) -> None:
         fields = frame.fields
         match frame.kind:
-            case "started" | "progress" | "picture" | "done" | "failed":
+            case kind if kind in job_frames.KINDS:
                 self._advances += 1
                 job = self._roster.get(fields["job_id"])
                 if job is not None and job.is_sent:
@@ -458,40 +453,13 @@ class EngineClient:
                 _log.debug("A frame of the unknown kind %.40r was ignored.", frame.kind)
 
     def _on_job_frame(self, job: AcceptedJob, frame: Frame) -> None:
-        fields = frame.fields
-        if not job.has_started and frame.kind != "failed":
-            job.has_started = True
-            self._events.put_nowait(Started(job.job_id))
-        match frame.kind:
-            case "progress":
-                preview = frame.blobs[0] if frame.blobs else None
-                step, total = int(fields["step"]), int(fields["total"])
-                self._events.put_nowait(Progress(job.job_id, step, total, preview))
-            case "picture":
-                job.pictures[fields["index"]] = _picture(job, frame)
-            case "done":
-                self._finish(job, frame)
-            case "failed":
-                self._has_finished_job = True
-                self._roster.pop(job.job_id)
-                self._fail(job.job_id, fields["error"], fields["message"])
-                self._to_send.set()
-
-    def _finish(self, job: AcceptedJob, frame: Frame) -> None:
-        seconds = float(frame.fields["seconds"])
-        warnings = tuple(map(str, frame.fields["warnings"]))
-        receipt = dict(frame.fields["receipt"])
-        pictures = tuple(job.pictures[index] for index in sorted(job.pictures))
-        self._has_finished_job = True
-        self._roster.pop(job.job_id)
-        self._to_send.set()
-        if len(pictures) == job.num_images:
-            result = GenerationResult(job.job_id, pictures, seconds, warnings, receipt)
-            self._events.put_nowait(result)
-        else:
-            self._fail(
-                job.job_id, GenerationError.__name__, "The engine lost a picture. Try again."
-            )
+        events = events_of(job, frame)
+        for event in events:
+            self._events.put_nowait(event)
+        if has_ended(events):
+            self._has_finished_job = True
+            self._roster.pop(job.job_id)
+            self._to_send.set()
 
     def _fail(self, job_id: str, error: str, message: str) -> None:
         self._events.put_nowait(GenerationFailed(job_id, error, message))
@@ -532,19 +500,3 @@ class EngineClient:
     def _command(self, data: bytes) -> None:
         self._control.append(data)
         self._to_send.set()
-
-
-def _picture(job: AcceptedJob, frame: Frame) -> Picture:
-    fields = frame.fields
-    index, png = int(fields["index"]), frame.blobs[0]
-    if not 0 <= index < job.num_images or not png.startswith(_PNG_SIGNATURE):
-        raise ProtocolError(f"picture {index} of job {job.job_id} is none")
-    score = fields.get("score")
-    return Picture(
-        index,
-        int(fields["seed"]),
-        int(fields["width"]),
-        int(fields["height"]),
-        png,
-        None if score is None else float(score),
-    )

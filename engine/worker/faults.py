@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 import torch
 
+from engine.errors import EngineError, EngineOutOfMemoryError, GenerationError
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,20 @@ def is_device_lost(error: BaseException) -> bool:
         return False
     marks = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error")
     return isinstance(error, torch.AcceleratorError) or any(mark in str(error) for mark in marks)
+
+
+def as_engine_error(error: Exception) -> EngineError:
+    """Returns what the owner of a job is told; a lost device is raised on."""
+    if is_device_lost(error):
+        raise error
+    if isinstance(error, EngineError):
+        return error
+    if is_out_of_memory(error):
+        return EngineOutOfMemoryError(
+            "The picture does not fit into the engine's memory. Ask for a smaller size."
+        )
+    log.error("A job failed.", exc_info=error)
+    return GenerationError("The engine failed on this job. The operator's log says why.")
 
 
 def retried(work: Callable[[], T], reclaim: Callable[[], int]) -> T:

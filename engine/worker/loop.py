@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,7 @@ from PIL import Image
 
 from engine import protocol
 from engine.errors import (
-    EngineError,
-    EngineOutOfMemoryError,
     GenerationCancelledError,
-    GenerationError,
     InvalidRequestError,
 )
 from engine.protocol import Frame
@@ -31,7 +27,7 @@ from engine.worker.buckets import Bucketed, Eager
 from engine.worker.denoise import Predictor, RowError, Rows
 from engine.worker.detection import Detection
 from engine.worker.encoding import Encoder, Send, failure
-from engine.worker.faults import is_device_lost, is_out_of_memory, retried
+from engine.worker.faults import as_engine_error, is_out_of_memory, retried
 from engine.worker.finishing import Finishing
 from engine.worker.graphs import Graphed
 from engine.worker.jobs import JobRun, PictureRun, start_job, start_second_pass
@@ -47,7 +43,6 @@ from engine.worker.vae import Vae
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
-RATE_WINDOW_S = 30.0
 
 
 class RowLoop:
@@ -124,7 +119,7 @@ class RowLoop:
             wake=lambda: inbox.put(Frame("decoded", {})),
         )
         self._turns = Turns(row_limit)
-        self._recent: deque[tuple[float, int]] = deque(maxlen=1000)  # time and rows of each call
+        self._speed = machine.Speed()
         self._ticks = 0
         self._heartbeat_at = 0.0
         self._is_draining = False
@@ -253,7 +248,7 @@ class RowLoop:
         self, batch: Sequence[PictureRun], rows: int, guesses: Mapping[JobRun, list[Fetched]]
     ) -> None:
         now = time.monotonic()
-        self._recent.append((now, rows))
+        self._speed.note(now, rows)
         for job in dict.fromkeys(p.job for p in batch):
             self.encoder.progress(job)
         for job, latents in guesses.items():
@@ -339,7 +334,7 @@ class RowLoop:
             packed = frame.fields.get("receipt")
             receipt = None if packed is None else Receipt.unpack(packed)
         except Exception as error:
-            self._send("failed", failure(job_id, _as_engine_error(error)))
+            self._send("failed", failure(job_id, as_engine_error(error)))
             return
         self._arrivals.add(Arrival(job_id, request, images, receipt, files))
         self._admit()
@@ -367,7 +362,7 @@ class RowLoop:
                 self._arrivals.release(arrival)
                 is_memory_short = is_out_of_memory(error) and not arrival.is_second_try
                 if not is_memory_short:
-                    self._send("failed", failure(arrival.job_id, _as_engine_error(error)))
+                    self._send("failed", failure(arrival.job_id, as_engine_error(error)))
                     continue
                 log.warning("A job did not fit into memory, trying it again: %s", error)
                 # Leave this block before freeing: the exception holds the frames that hold memory.
@@ -387,7 +382,7 @@ class RowLoop:
             )
 
     def _fail(self, job: JobRun, error: Exception) -> None:
-        self.encoder.fail(job, _as_engine_error(error))
+        self.encoder.fail(job, as_engine_error(error))
 
     def _reclaim(self) -> int:
         """Frees memory that nobody needs now; returns the bytes that were held on purpose."""
@@ -396,9 +391,6 @@ class RowLoop:
         return held
 
     def _stats(self) -> dict[str, Any]:
-        now = time.monotonic()
-        recent = [(at, rows) for at, rows in self._recent if at > now - RATE_WINDOW_S]
-        seconds = max(now - recent[0][0], 1e-3) if len(recent) > 1 else RATE_WINDOW_S
         free, total = machine.device_memory(self._model.device)
         return {
             "rss_bytes": machine.resident_bytes(),
@@ -412,20 +404,5 @@ class RowLoop:
             "controls": self._arrivals.loaded_controls(),
             "adapters": self._arrivals.loaded_adapters(),
             "ticks": self._ticks,
-            "steps_per_s": round(len(recent) / seconds, 2),
-            "row_steps_per_s": round(sum(rows for _, rows in recent) / seconds, 2),
+            **self._speed.rates(time.monotonic()),
         }
-
-
-def _as_engine_error(error: Exception) -> EngineError:
-    """Returns what the owner of a job is told; a lost device is raised on."""
-    if is_device_lost(error):
-        raise error
-    if isinstance(error, EngineError):
-        return error
-    if is_out_of_memory(error):
-        return EngineOutOfMemoryError(
-            "The picture does not fit into the engine's memory. Ask for a smaller size."
-        )
-    log.error("A job failed.", exc_info=error)
-    return GenerationError("The engine failed on this job. The operator's log says why.")

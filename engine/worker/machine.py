@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import torch
+
+RATE_WINDOW_S = 30.0
 
 
 def device_name(device: Any) -> str:
@@ -55,6 +58,27 @@ def versions() -> dict[str, str]:
         found["cuda"] = str(torch.version.cuda)
         found["cudnn"] = str(torch.backends.cudnn.version())
     return found
+
+
+class Speed:
+    """How fast the loop was lately."""
+
+    def __init__(self) -> None:
+        """Starts without a call."""
+        self._calls: deque[tuple[float, int]] = deque(maxlen=1000)  # time and rows of each
+
+    def note(self, now: float, rows: int) -> None:
+        """Remembers a U-Net call; `now` is in seconds."""
+        self._calls.append((now, rows))
+
+    def rates(self, now: float) -> dict[str, float]:
+        """Returns the U-Net calls ("steps_per_s") and rows ("row_steps_per_s") of a second, by name."""
+        recent = [(at, rows) for at, rows in self._calls if at > now - RATE_WINDOW_S]
+        seconds = max(now - recent[0][0], 1e-3) if len(recent) > 1 else RATE_WINDOW_S
+        return {
+            "steps_per_s": round(len(recent) / seconds, 2),
+            "row_steps_per_s": round(sum(rows for _, rows in recent) / seconds, 2),
+        }
 
 
 class Pace:

@@ -13,8 +13,10 @@ from storage.channel_rules import ALLOWED, DENIED, SET_MODE, WHOLE_SERVER, Chann
 from tests.cogs.acts import start_among_friends
 from tests.cogs.cdn import Cdn, photo
 from tests.cogs.conftest import World, labels
+from tests.cogs.test_authority import admin_commands
 from tests.cogs.test_places import person_who_may
 from tests.cogs.test_styles import put
+from tests.cogs.test_unprivileged import Try, data_of
 
 ALLOW, DENY, MODE = "admin channel allow", "admin channel deny", "admin channel mode"
 SHOW = "admin channel show"
@@ -171,6 +173,37 @@ async def test_what_makes_no_sense_is_refused_in_one_sentence(world: World) -> N
     assert said(answer).startswith("The whole server is more than that channel: give ")
     assert world.parts.channel_rules.of_server(world.guild.id) == {}
     assert await acts(world) == []
+
+
+async def test_a_forged_channel_of_another_server_and_a_forged_mode_change_nothing_there(
+    world: World,
+) -> None:
+    manager = world.manager()
+    other = world.env.create_guild("other")
+    channel, ann_there = other.create_text_channel("there"), other.add_member(world.ann.user)
+    commands = {one.qualified_name: one for one in admin_commands(world)}
+    forged = {"id": str(channel.id), "name": "there", "type": 0, "permissions": str(2**40)}
+    for name in (DENY, MODE):
+        data = data_of(world, commands[name], channel.id)
+        options = [o for o in data["options"][0]["options"][0]["options"] if o["name"] != "where"]
+        for option in options:
+            if option["name"] == "mode":
+                option["value"] = "spoiler"
+        data["options"][0]["options"][0]["options"] = options
+        for permissions in ("0", str(discord.Permissions.all().value)):
+            forged["permissions"] = permissions
+            data["resolved"]["channels"] = {str(channel.id): forged}
+            assert (await Try(manager, data).send(world)).ephemeral
+    await ann_there.slash(channel, "imagine", prompt="a cat")
+    assert not (await world.result(1, channel)).attachments[0].is_spoiler()
+    data = data_of(world, commands[MODE], world.channel.id)
+    options = data["options"][0]["options"][0]["options"]
+    data["options"][0]["options"][0]["options"] = [o for o in options if o["name"] == "mode"]
+    data["options"][0]["options"][0]["options"][0]["value"] = "anything"
+    before = world.parts.channel_rules.of_server(world.guild.id)
+    answer = await Try(manager, data).send(world)
+    assert said(answer).startswith("There is no such mode. Choose one of: none, sfw, spoiler")
+    assert world.parts.channel_rules.of_server(world.guild.id) == before
 
 
 # It holds however a job begins

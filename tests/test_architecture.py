@@ -93,3 +93,14 @@ def test_importing_the_bot_loads_neither_torch_nor_pillow_models() -> None:
 def test_no_relative_or_unknown_package_of_ours() -> None:
     tops = {p.relative_to(ROOT).parts[0] for p in source_files() if p.suffix == ".py"}
     assert {t.removesuffix(".py") for t in tops} <= OURS
+
+
+def test_every_job_of_discord_comes_through_the_gate() -> None:
+    """`_orders.submission_of` asks where pictures are made; what nobody asked for has no place."""
+    makers = {
+        path.name
+        for path in (ROOT / "cogs").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Submission"
+    }
+    assert makers == {"_orders.py", "_style_previews.py"}

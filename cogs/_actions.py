@@ -14,6 +14,7 @@ from cogs import (
     _changes,
     _errors,
     _info,
+    _options,
     _recipe,
     _search,
     _status,
@@ -26,10 +27,13 @@ from cogs._orders import Order
 from cogs._recipe import Recipe
 from engine import sheets
 from engine.errors import (
+    EngineError,
     InvalidRequestError,
     NotAllowedError,
     RefusedFileError,
     UnknownJobError,
+    UnsafePictureError,
+    error_from_wire,
 )
 from engine.types import Generation, Job, JobState
 
@@ -71,8 +75,11 @@ async def retry(interaction: discord.Interaction, press: Press) -> None:
             raise NotAllowedError(NOT_YOURS)
         if job.error is not None and job.error[0] == RefusedFileError.__name__:
             raise InvalidRequestError(NO_PICTURE)
+        request = job.request
+        if isinstance(_error_of(job), UnsafePictureError):  # the same would come to the same
+            request = _options.rerolled(request)
         return Order(
-            job.request,
+            request,
             action=_buttons.RETRY,
             pins_model=submission.pins_model,
             parent_id=submission.parent_id,
@@ -198,6 +205,10 @@ ACTIONS: dict[str, Action] = {
     _buttons.CANCEL: cancel,
     _buttons.OLDER: older,
 }
+
+
+def _error_of(job: Job) -> EngineError | None:
+    return None if job.error is None else error_from_wire(*job.error)
 
 
 async def _generation(interaction: discord.Interaction, press: Press) -> Generation:

@@ -26,6 +26,7 @@ from cogs._language import speak, t
 from engine.errors import RequestError, UnknownJobError
 from engine.queue import JobQueue
 from engine.types import (
+    Destination,
     GenerationFailed,
     GenerationResult,
     Job,
@@ -116,8 +117,10 @@ class Board:
         jobs: JobTable,
         clock: Callable[[], float] = time.monotonic,
         pace: Pace | None = None,
+        may_preview: Callable[[Destination], bool] = lambda _: True,
     ) -> None:
-        """Nothing is edited before `run`."""
+        """Nothing is edited before `run`; `may_preview` says where unfinished pictures are shown."""
+        self._may_preview = may_preview
         self._client = client
         self._queue = queue
         self._jobs = jobs
@@ -342,7 +345,8 @@ class Board:
             case Started():
                 return _status.started(line.job)
             case Progress():
-                return _status.running(line.job, event, line.preview)
+                is_shown = self._may_preview(line.job.submission.destination)
+                return _status.running(line.job, event, line.preview if is_shown else None)
             case GenerationFailed(error=_status.CANCELLED):
                 return _status.cancelled(line.job, line.ended_by)
             case GenerationResult() | GenerationFailed() | None:

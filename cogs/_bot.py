@@ -24,6 +24,7 @@ from cogs import (
     _errors,
     _exports,
     _forms,
+    _held,
     _language,
     _lora_pages,
     _lost_lines,
@@ -39,6 +40,7 @@ from cogs import (
     _settings,
     _sharing,
     _style_book,
+    _unsafe,
 )
 from cogs._arrivals import Arrivals
 from cogs._board import Board, Pace
@@ -54,6 +56,7 @@ from cogs._resolver import Resolver
 from cogs._style_previews import StylePreviews
 from cogs._tidier import Tidier
 from engine.settings import Settings
+from storage.safety import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +96,7 @@ ACTIONS = (
     | _acts.ACTIONS
     | _purging.ACTIONS
     | _reports.ACTIONS
+    | _held.ACTIONS
 )
 FORMS = (
     _settings.FORMS
@@ -149,7 +153,13 @@ class EaselBot(commands.AutoShardedBot):
         self._are_commands_sent = False
         self._patience = patience or Patience()
         previews = StylePreviews(parts)
-        board = Board(client=self, queue=parts.queue, jobs=parts.jobs, pace=pace)
+        board = Board(
+            client=self,
+            queue=parts.queue,
+            jobs=parts.jobs,
+            pace=pace,
+            may_preview=lambda place: _unsafe.mode_of(self, parts, place) is Classifier.OFF,
+        )
         tidier = Tidier(client=self, privacy=parts.privacy, retry_s=self._patience.longest)
         self.desk = Desk(
             parts=parts,
@@ -171,6 +181,7 @@ class EaselBot(commands.AutoShardedBot):
             board=board,
             previews=previews,
             tidier=tidier,
+            mod_channel=self.desk.mod_channel,
             patience=self._patience,
         )
 

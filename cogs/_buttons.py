@@ -61,6 +61,9 @@ REPORT = "report"
 CASE_DELETE = "case_delete"
 CASE_BLOCK = "case_block"
 CASE_DISMISS = "case_dismiss"
+HELD_RELEASE = "held_release"
+HELD_DELETE = "held_delete"
+HELD_SHOW = "held_show"
 
 MINE = "me"
 PUBLIC = (
@@ -75,7 +78,9 @@ _ONE_PICTURE = (
 )
 _MORE = ((PAN_LEFT, PAN_RIGHT, PAN_UP, PAN_DOWN), (UPSCALE_MORE, UPSCALE_CREATIVE, POSE))
 FAILURE_ACTIONS = (RETRY,)
+HELD_ACTIONS = (DELETE,)  # below what the owner of a held picture is told
 CASE_ACTIONS = (CASE_DELETE, CASE_BLOCK, CASE_DISMISS)  # below what moderators look at
+CASE_HELD_ACTIONS = (HELD_RELEASE, HELD_DELETE, HELD_SHOW)
 OPEN_TO_ALL = (ERASE, EXPORT_ALL)  # those of /privacy, see `_gate`
 
 UNKNOWN_BUTTON = N_(
@@ -123,6 +128,9 @@ _LABELS = {
     CASE_DELETE: N_("Delete"),
     CASE_BLOCK: N_("Block"),
     CASE_DISMISS: N_("Dismiss"),
+    HELD_RELEASE: N_("Release"),
+    HELD_DELETE: N_("Delete"),
+    HELD_SHOW: N_("Show"),
 }
 _WORDS = {
     "imagine": N_("imagine"),
@@ -159,6 +167,7 @@ _STYLES = {
     PURGE: discord.ButtonStyle.danger,
     CASE_DELETE: discord.ButtonStyle.danger,
     CASE_BLOCK: discord.ButtonStyle.danger,
+    HELD_DELETE: discord.ButtonStyle.danger,
     RETRY: discord.ButtonStyle.primary,
     SETTINGS: discord.ButtonStyle.primary,
     PLACE: discord.ButtonStyle.primary,

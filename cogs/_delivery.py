@@ -17,17 +17,19 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import discord
 
-from cogs import _buttons, _errors, _parcel, _sharing, _sheet, _styles, _whereabouts
+from cogs import _buttons, _errors, _parcel, _sharing, _sheet, _styles, _unsafe, _whereabouts
 from cogs._board import Board
 from cogs._desk import Parts
 from cogs._language import speak, t
+from cogs._mod_channel import ModChannel
 from cogs._parcel import Parcel
 from cogs._style_previews import StylePreviews
 from cogs._tidier import Tidier
 from engine import sheets
-from engine.errors import EngineError, RequestError, UnknownJobError
+from engine.errors import EngineError, RequestError, UnknownJobError, UnsafePictureError
 from engine.types import NOBODY, Job, JobState
 from storage.ledger import Usage
+from storage.safety import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,7 @@ class Delivery:
         board: Board,
         previews: StylePreviews,
         tidier: Tidier,
+        mod_channel: ModChannel,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         patience: Patience | None = None,
     ) -> None:
@@ -97,6 +100,7 @@ class Delivery:
         self._board = board
         self._previews = previews
         self._tidier = tidier
+        self._mod_channel = mod_channel
         self._now = now
         self._patience = patience or Patience()
         self._sending = asyncio.Semaphore(self._patience.at_once)
@@ -137,20 +141,51 @@ class Delivery:
                     self._sheets.discard(sheet)
             return
         await self._board.answered(job.submission.origin)
-        parcel = await self._pack(job)
+        job, verdict = await self._judged(job)
+        parcel = await self._pack(job, verdict)
         if parcel is None:  # the pictures were deleted before they could be sent
             await self._parts.jobs.mark_delivered(job.id, None)
             await self._board.remove(job)
             return
         previous = await self._parts.jobs.begin_sending(job.id)
         sent = await self._send(parcel, previous)
-        await self._note_delivered(job, sent)
+        if verdict is Classifier.HOLD:
+            await self._note_held(job, sent)
+        else:
+            await self._note_delivered(job, sent)
         if sent is None:
             log.warning("Job %s has no place to be delivered to, kept for /history", job.id)
         # The status line's id may be newer than the event.
         fresh = await self._parts.jobs.get(job.id)
         await self._board.remove(fresh, keep_message=sent is not None and sent.is_status_line)
-        await self._copy(fresh)
+        if verdict is not Classifier.HOLD:
+            await self._copy(fresh)
+
+    async def _judged(self, job: Job) -> tuple[Job, Classifier]:
+        """Returns the job, which failed after all when its pictures are not to be shown, and how it is shown."""
+        if job.state is not JobState.RENDERED:
+            return job, Classifier.OFF
+        fresh = await self._parts.jobs.get(job.id)
+        if fresh.state is not job.state:  # withdrawn by a try before this one, or by moderators
+            return fresh, Classifier.OFF
+        generation = await self._parts.history.get(job.id)
+        verdict = await _unsafe.judge(self._client, self._parts, job, generation)
+        if verdict is Classifier.BLOCK:
+            job = await self._parts.jobs.withdraw(job.id, UnsafePictureError("unsafe"))
+        elif verdict is Classifier.HOLD:
+            await self._parts.cases.hold(job.id, job.submission.destination.guild_id or 0)
+            self._mod_channel.wake()
+        return job, verdict
+
+    async def _judged_in_sheet(self, job: Job) -> tuple[Job, bool]:
+        """Returns the job, and whether the sheet has to be a spoiler; nothing of a sheet can wait."""
+        if job.state is not JobState.RENDERED or job.delivered_at is not None:
+            return job, False
+        generation = await self._parts.history.get(job.id)
+        verdict = await _unsafe.judge(self._client, self._parts, job, generation)
+        if verdict in (Classifier.BLOCK, Classifier.HOLD):
+            job = await self._parts.jobs.withdraw(job.id, UnsafePictureError("unsafe"))
+        return job, verdict is Classifier.SPOILER
 
     async def _deliver_sheet(self, sheet: str) -> None:
         """Waits for all its jobs, and sends them as one message in the name of the first."""
@@ -158,14 +193,18 @@ class Delivery:
         for job in await self._parts.jobs.of_batch(sheet):
             async for _ in self._parts.queue.watch(job.id):
                 pass
-        jobs = await self._parts.jobs.of_batch(sheet)
+        judged = [
+            await self._judged_in_sheet(job) for job in await self._parts.jobs.of_batch(sheet)
+        ]
+        jobs = [job for job, _ in judged]
         told = [job for job in jobs if job.state is not JobState.CANCELLED]
         waiting = [job for job in told if job.delivered_at is None]
         if not waiting:
             return
         lead, sent = told[0], None
         if lead.delivered_at is None:
-            parcel = await _sheet.parcel(self._parts, jobs, lead)
+            spoiler = any(is_hidden for _, is_hidden in judged)
+            parcel = await _sheet.parcel(self._parts, jobs, lead, spoiler=spoiler)
             sent = await self._send(parcel, await self._parts.jobs.begin_sending(lead.id))
         for job in waiting:
             await self._note_delivered(job, sent if job.id == lead.id else None)
@@ -187,6 +226,13 @@ class Delivery:
                 await self._tidier.add(sent.channel_id, sent.message_id)
             raise
 
+    async def _note_held(self, job: Job, sent: _Sent | None) -> None:
+        """Stores where its owner was told; what was decided meanwhile makes that message needless."""
+        place = (None, None) if sent is None else (sent.message_id, sent.channel_id)
+        is_held = await self._parts.cases.note_told(job.id, *place)
+        if not is_held and sent is not None and sent.channel_id is not None:
+            await self._tidier.add(sent.channel_id, sent.message_id)
+
     async def _copy(self, job: Job) -> None:
         """Sends the owner a copy by DM, when that is wanted; the result is delivered without it."""
         wanted = self._parts.people.preferences(job.owner_id).dm_copies
@@ -204,16 +250,25 @@ class Delivery:
         except (*_TRANSIENT, discord.HTTPException, RequestError) as error:
             log.info("Job %s: no copy by DM: %r", job.id, error)
 
-    async def _pack(self, job: Job) -> Parcel | None:
+    async def _pack(self, job: Job, verdict: Classifier) -> Parcel | None:
         if job.state is not JobState.RENDERED:
             return _parcel.failure(job)
+        if verdict is Classifier.HOLD:
+            return _parcel.held(job)
         generation = await self._parts.history.get(job.id)
         if generation.deleted_at is not None or not generation.pictures:
             return None
         style = _styles.written(self._parts.styles, job.request.adapters)
         wish = self._parts.server_models.of(job.submission.destination.guild_id).default
         other = "" if job.submission.pins_model or wish in (None, job.request.model) else wish
-        return _parcel.result(job, generation, await self._usage(job), style, other or "")
+        return _parcel.result(
+            job,
+            generation,
+            await self._usage(job),
+            style,
+            other or "",
+            spoiler=verdict is Classifier.SPOILER,
+        )
 
     async def _usage(self, job: Job) -> Usage | None:
         try:

@@ -31,9 +31,11 @@ from engine.errors import (
     GenerationError,
     JobSetAsideError,
     ModelLoadError,
+    NotReleasedError,
     QuotaExceededError,
     RequestError,
     StartError,
+    UnsafePictureError,
 )
 from engine.protocol import ProtocolError
 from storage.database import is_of_disk
@@ -92,6 +94,13 @@ _TABLE: dict[type[BaseException], _Words] = {
     JobSetAsideError: N_(
         "The engine broke down twice on this picture, so it was set aside. "
         "Try a smaller size, another sampler or other words."
+    ),
+    UnsafePictureError: N_(
+        "This server shows only pictures that the safety checker finds safe, and this one is not. Try "
+        "other words, or another seed."
+    ),
+    NotReleasedError: N_(
+        "The moderators of this server looked at this picture and do not want it shown here."
     ),
     GenerationCancelledError: N_("The job was cancelled."),
     GenerationError: N_("The picture could not be made. Try again, or with another seed."),

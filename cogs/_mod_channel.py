@@ -21,19 +21,24 @@ from cogs._desk import Parts
 from cogs._language import N_, of_server, speak, t, tn
 from cogs._tidier import Tidier
 from engine.errors import UnknownJobError
-from engine.types import Generation
-from storage.cases import Case
+from engine.types import Generation, Job
+from storage.cases import Case, Kind
 
 log = logging.getLogger(__name__)
 
 REPORTED = N_("**Reported picture** of {person}: {link}")
+HELD = N_(
+    "**Held back:** a picture of {person} for {channel}, which the safety checker did not find safe. "
+    "**Show** shows it to you alone."
+)
+RELEASED_BY = N_("Released by {person}.")
 WITHOUT_LINK = N_("its message is not there any more")
 PICTURE_DELETED = N_("The picture is deleted.")
 DELETED_BY = N_("Deleted by {person}.")
 BLOCKED_BY = N_("{owner} was blocked by {person}. /admin user unblock ends it.")
 DISMISSED_BY = N_("Dismissed by {person}.")
 NO_THUMBNAIL = N_(
-    "It is from an age-restricted channel and this one is not, so it is not shown here."
+    "It may be for adults alone and this channel is not age-restricted, so it is not shown here."
 )
 
 _AT_ONCE = 20
@@ -98,7 +103,7 @@ class ModChannel:
                         is_done = False
                     else:
                         log.warning("Job %s: its moderators' channel: %s", case.job_id, error)
-                        await self._parts.cases.drop(case)
+                        await self._drop(case)
             if not is_done:
                 return False
         return True
@@ -106,21 +111,25 @@ class ModChannel:
     async def _show(self, case: Case) -> None:
         rules = self._parts.safety.of(case.guild_id)
         channel_id = case.channel_id or rules.reports
-        if channel_id is None:  # turned off meanwhile: the owners of the bot have the report
-            await self._parts.cases.drop(case)
+        if channel_id is None:  # turned off meanwhile
+            await self._drop(case)
             return
         guild = self._client.get_guild(case.guild_id)
         speak(of_server(guild) or rules.locale)
         channel = self._client.get_partial_messageable(channel_id, guild_id=case.guild_id)
-        generation = await self._parts.history.get(case.job_id)
+        generation = await self._generation(case)
+        if generation is None and case.kind is Kind.REPORT:
+            await self._drop(case)
+            return
+        job = await self._parts.jobs.get(case.job_id)
         message_id = case.message_id
         if message_id is None:
-            message_id = await self._send(channel, case, generation)
+            message_id = await self._send(channel, case, job, generation)
         else:
             files, is_hidden = await self._files(channel_id, generation)
             try:
                 await channel.get_partial_message(message_id).edit(
-                    content=_words(case, generation, is_hidden=is_hidden),
+                    content=_words(case, job, generation, is_hidden=is_hidden),
                     attachments=files,
                     view=_view(case, generation),
                     allowed_mentions=discord.AllowedMentions.none(),
@@ -132,8 +141,26 @@ class ModChannel:
         if not await self._parts.cases.note_shown(case, channel_id, message_id):
             await self._tidier.add(channel_id, message_id)  # erased while it was on the way
 
+    async def _drop(self, case: Case) -> None:
+        """Forgets a case that the moderators cannot see: the owners of the bot have the report."""
+        await self._parts.cases.drop(case)
+        if case.kind is Kind.HELD and not case.is_decided:
+            await self._parts.queue.tell_again(case.job_id)
+            self._tidier.wake()
+
+    async def _generation(self, case: Case) -> Generation | None:
+        """Returns what the case is about; None when it was not released, and is in no history."""
+        try:
+            return await self._parts.history.get(case.job_id)
+        except UnknownJobError:
+            return None
+
     async def _send(
-        self, channel: discord.PartialMessageable, case: Case, generation: Generation
+        self,
+        channel: discord.PartialMessageable,
+        case: Case,
+        job: Job,
+        generation: Generation | None,
     ) -> int:
         """Returns the id of the message, which is sent once even if the outcome of a try is unknown."""
         since = await self._parts.cases.begin_sending(case)
@@ -143,7 +170,7 @@ class ModChannel:
                 return found
         files, is_hidden = await self._files(channel.id, generation)
         message = await channel.send(
-            _words(case, generation, is_hidden=is_hidden),
+            _words(case, job, generation, is_hidden=is_hidden),
             files=files,
             view=_view(case, generation) or discord.ui.View(),
             nonce=f"{case.job_id}:{case.kind}",
@@ -156,17 +183,18 @@ class ModChannel:
     ) -> int | None:
         after = discord.Object(discord.utils.time_snowflake(since - _CLOCK_DIFFERENCE))
         own = self._client.user
+        actions = _buttons.CASE_ACTIONS if case.kind is Kind.REPORT else _buttons.CASE_HELD_ACTIONS
         async for message in channel.history(limit=_SEARCH_DEPTH, after=after, oldest_first=True):
             is_mine = own is not None and message.author.id == own.id
-            if is_mine and _buttons.carries(message, case.job_id, _buttons.CASE_ACTIONS):
+            if is_mine and _buttons.carries(message, case.job_id, actions):
                 return message.id
         return None
 
     async def _files(
-        self, channel_id: int, generation: Generation
+        self, channel_id: int, generation: Generation | None
     ) -> tuple[list[discord.File], bool]:
         """Returns the thumbnail, and whether it is left out for the reader's age."""
-        if generation.deleted_at is not None or not self._may_attach(channel_id):
+        if generation is None or not generation.pictures or not self._may_attach(channel_id):
             return [], False
         if not self._may_show(channel_id, generation):
             return [], True
@@ -186,6 +214,8 @@ class ModChannel:
         """True when the picture is not for adults alone, as far as is known, or the channel is."""
         if _whereabouts.is_age_restricted(self._client, channel_id):
             return True
+        if generation.is_unsafe:
+            return False
         source = self._client.get_channel(generation.submission.destination.channel_id)
         return source is not None and not _whereabouts.is_age_restricted(self._client, source.id)
 
@@ -196,37 +226,53 @@ class ModChannel:
         return channel.permissions_for(channel.guild.me).attach_files
 
 
-def _words(case: Case, generation: Generation, *, is_hidden: bool) -> str:
+def _words(case: Case, job: Job, generation: Generation | None, *, is_hidden: bool) -> str:
     owner = f"<@{case.owner_id}>"
-    link = _parcel.link(generation) or t(WITHOUT_LINK)
-    lines = [t(REPORTED, person=owner, link=link)]
+    has_pictures = generation is not None and bool(generation.pictures)
+    if case.kind is Kind.HELD:
+        lines = [t(HELD, person=owner, channel=f"<#{job.submission.destination.channel_id}>")]
+    else:
+        link = None if generation is None else _parcel.link(generation)
+        lines = [t(REPORTED, person=owner, link=link or t(WITHOUT_LINK)), *_reasons(case)]
+        if is_hidden:
+            lines.append("-# " + t(NO_THUMBNAIL))
+    if case.deleted_by is not None:
+        lines.append(t(DELETED_BY, person=f"<@{case.deleted_by}>"))
+    elif not has_pictures:
+        lines.append(t(PICTURE_DELETED))
+    if case.blocked_by is not None:
+        lines.append(t(BLOCKED_BY, owner=owner, person=f"<@{case.blocked_by}>"))
+    if case.closed_by is not None:
+        text = DISMISSED_BY if case.kind is Kind.REPORT else RELEASED_BY
+        lines.append(t(text, person=f"<@{case.closed_by}>"))
+    return "\n".join(lines)
+
+
+def _reasons(case: Case) -> list[str]:
+    lines = []
     if count := len(case.reasons):
         lines.append(tn("{number} report", "{number} reports", count))
     reasons = [f"> {_text.shown(reason, _REASON)}" for reason in case.reasons if reason]
     if reasons:
         lines.append(_text.joined_within(reasons, _REASONS))
-    if is_hidden:
-        lines.append("-# " + t(NO_THUMBNAIL))
-    if case.deleted_by is not None:
-        lines.append(t(DELETED_BY, person=f"<@{case.deleted_by}>"))
-    elif generation.deleted_at is not None:
-        lines.append(t(PICTURE_DELETED))
-    if case.blocked_by is not None:
-        lines.append(t(BLOCKED_BY, owner=owner, person=f"<@{case.blocked_by}>"))
-    if case.closed_by is not None:
-        lines.append(t(DISMISSED_BY, person=f"<@{case.closed_by}>"))
-    return "\n".join(lines)
+    return lines
 
 
-def _view(case: Case, generation: Generation) -> discord.ui.View | None:
+def _view(case: Case, generation: Generation | None) -> discord.ui.View | None:
     """Returns the buttons for what is still to be decided."""
+    has_pictures = generation is not None and bool(generation.pictures)
+    actions = []
     if case.closed_by is not None:
         return None
-    actions = []
-    if generation.deleted_at is None:
-        actions.append(_buttons.CASE_DELETE)
-    if case.blocked_by is None:
-        actions.append(_buttons.CASE_BLOCK)
-    if case.deleted_by is None and case.blocked_by is None:
-        actions.append(_buttons.CASE_DISMISS)
+    if case.kind is Kind.HELD:
+        if not has_pictures:
+            return None
+        actions = list(_buttons.CASE_HELD_ACTIONS)
+    else:
+        if has_pictures:
+            actions.append(_buttons.CASE_DELETE)
+        if case.blocked_by is None:
+            actions.append(_buttons.CASE_BLOCK)
+        if case.deleted_by is None and case.blocked_by is None:
+            actions.append(_buttons.CASE_DISMISS)
     return _buttons.view_of(*(Press(case.job_id, action) for action in actions))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import discord
 
-from cogs import _answer, _buttons, _errors, _gate, _language, _status, _whereabouts
+from cogs import _answer, _buttons, _errors, _gate, _language, _status, _unsafe, _whereabouts
 from cogs._board import Board
 from cogs._language import N_, t
 from engine.errors import InvalidRequestError, NotAllowedError, OverLimitError, TooManyWaitingError
@@ -201,6 +201,7 @@ def submission_of(
         NotAllowedError: The server wants no pictures there.
     """
     mode = _gate.check_place(interaction)
+    _unsafe.check_engine(interaction, _whereabouts.place_of(interaction))
     return Submission(
         origin=origin,
         owner_id=interaction.user.id,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import discord
 
 from cogs import _allowance, _buttons, _errors, _text
+from cogs._buttons import Press
 from cogs._language import N_, again, t
 from engine.errors import error_from_wire
 from engine.types import Generation, Job
@@ -19,9 +20,14 @@ from storage.pictures import PictureFiles
 
 RESULT = "r"
 FAILURE = "f"
+HELD = "h"
 
 REFUNDED = N_("The cost was given back.")
 ELSEWHERE = N_("I could not post it in {channel}.")
+WAITS = N_(
+    "The moderators of this server look at this picture first, because the safety checker is not sure of "
+    "it. It comes here when they release it."
+)
 TOO_LARGE = N_("The picture is too large to post here. See it with /history show.")
 
 _STYLE = 120  # characters
@@ -36,15 +42,17 @@ class Parcel:
     """One message to deliver.
 
     Attributes:
-        purpose: `RESULT` or `FAILURE`.
+        purpose: `RESULT`, `FAILURE` or `HELD`.
         pictures: sha256 of each PNG file in order; empty for an apology. The bytes are read for
             each try, so that results which wait for Discord do not fill the memory.
+        spoiler: The pictures are hidden until clicked, also when that was not asked for.
     """
 
     job: Job
     purpose: str
     content: str
     pictures: tuple[str, ...] = ()
+    spoiler: bool = False
 
     @property
     def nonce(self) -> str:
@@ -60,6 +68,8 @@ class Parcel:
     @property
     def actions(self) -> tuple[str, ...]:
         """The buttons that this message has and the status line has not."""
+        if self.purpose == HELD:
+            return _buttons.HELD_ACTIONS
         return _buttons.RESULT_ACTIONS if self.purpose == RESULT else _buttons.FAILURE_ACTIONS
 
     def elsewhere(self) -> Parcel:
@@ -76,6 +86,8 @@ class Parcel:
             return _buttons.result_view(
                 self.job.id, len(self.pictures), can_publish=self.can_publish
             )
+        if self.purpose == HELD:
+            return _buttons.view_of(*(Press(self.job.id, one) for one in _buttons.HELD_ACTIONS))
         return _buttons.failure_view(self.job.id)
 
     def mentions(self) -> discord.AllowedMentions:
@@ -99,7 +111,7 @@ class Parcel:
             store,
             limit_bytes,
             alt_text=_text.plain(self.job.request.prompt, _text.MAX_ALT_TEXT),
-            spoiler=self.job.submission.destination.spoiler,
+            spoiler=self.spoiler or self.job.submission.destination.spoiler,
         )
 
 
@@ -130,14 +142,26 @@ async def files_of(
 
 
 def result(
-    job: Job, generation: Generation, usage: Usage | None, style: str = "", wish: str = ""
+    job: Job,
+    generation: Generation,
+    usage: Usage | None,
+    style: str = "",
+    wish: str = "",
+    *,
+    spoiler: bool = False,
 ) -> Parcel:
     """Returns the message with the finished pictures.
 
-    `style` is what stands for its LoRAs; `wish` the model that the server would rather have had.
+    `style` is what stands for its LoRAs; `wish` the model that the server would rather have had; for
+    `spoiler` see `Parcel`.
     """
     text = _result_text(job, generation, usage, style, wish)
-    return Parcel(job, RESULT, text, generation.pictures)
+    return Parcel(job, RESULT, text, generation.pictures, spoiler)
+
+
+def held(job: Job) -> Parcel:
+    """Returns what tells the owner that moderators are to look at the picture first."""
+    return dataclasses.replace(apology(job, t(WAITS)), purpose=HELD)
 
 
 def caption(generation: Generation, *, owner_id: int | None = None) -> str:

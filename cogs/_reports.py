@@ -15,6 +15,7 @@ from cogs._language import N_, of_person, t
 from engine.errors import InvalidRequestError, NotAllowedError
 from engine.types import Generation
 from storage.cases import Case, Kind
+from storage.safety import Classifier
 
 TITLE = N_("Report this picture")
 REPORTED = N_("Thank you. The report is stored for the people who look after this bot.")
@@ -31,6 +32,10 @@ NOW = N_("Reports of pictures that are shown in this server go to {channel}.")
 NOW_OFF = N_(
     "Reports of pictures in this server wait for the owners of this bot. Choose a `channel` to get them "
     "here."
+)
+HOLDS = N_(
+    "Pictures of this server are held back for that channel. Choose another way by /admin safety classifier "
+    "first."
 )
 ONE_OF_BOTH = N_("Choose a channel, or turn the reports off, not both.")
 NOT_HERE = N_("That is no channel of this server. Choose one of it.")
@@ -77,7 +82,7 @@ async def take(interaction: discord.Interaction, press: Press) -> None:
     reason = str(_forms.values(interaction).get(_REASON) or "").strip()[:_MAX_REASON]
 
     async def work() -> tuple[bool, bool]:
-        generation = await desk.parts.history.get(press.job_id)
+        generation = await desk.parts.history.get(press.job_id, reader_id=interaction.user.id)
         is_here = _is_for_moderators(desk, interaction.guild_id, generation)
         is_new = await desk.parts.reports.add(
             generation.id,
@@ -128,6 +133,8 @@ async def set_channel(
         if off:
             raise InvalidRequestError(ONE_OF_BOTH)
         _check(channel, guild_id)
+    elif safety.of(guild_id).classifier is Classifier.HOLD:
+        raise InvalidRequestError(HOLDS)
     work = safety.set_reports(
         guild_id,
         None if channel is None else channel.id,

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import discord
 
-from cogs import _answer, _buttons, _channels, _errors, _gate, _orders, _parcel, _text, _whereabouts
+from cogs import (
+    _answer,
+    _buttons,
+    _channels,
+    _errors,
+    _gate,
+    _orders,
+    _parcel,
+    _text,
+    _unsafe,
+    _whereabouts,
+)
 from cogs._buttons import Action, Press
 from cogs._desk import Desk, Parts, desk_of
 from cogs._language import N_, of_place, speaking, t
@@ -118,6 +129,7 @@ async def publish(interaction: discord.Interaction, press: Press) -> None:
             _gate.check_age(interaction, is_restricted=restricted)
             with speaking(of_place(interaction)):
                 is_hidden = _gate.mode_at(interaction, place) is Mode.SPOILER
+                is_hidden |= _unsafe.check_publish(desk.parts, place, generation)
                 await _post(interaction, desk, generation, channel_id, guild_id, spoiler=is_hidden)
         return generation, channel_id, guild_id
 

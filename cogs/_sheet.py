@@ -100,14 +100,14 @@ class SheetParcel(Parcel):
 
     async def files(self, store: PictureFiles, limit_bytes: int) -> list[discord.File]:
         """Returns the sheet; it is far smaller than any limit of Discord."""
-        spoiler = self.job.submission.destination.spoiler
+        spoiler = self.spoiler or self.job.submission.destination.spoiler
         name = f"easel-{self.job.id}.webp"
         return [
             discord.File(io.BytesIO(self.sheet), name, spoiler=spoiler, description=self.alt_text)
         ]
 
 
-async def parcel(parts: Parts, jobs: Sequence[Job], lead: Job) -> Parcel:
+async def parcel(parts: Parts, jobs: Sequence[Job], lead: Job, *, spoiler: bool) -> Parcel:
     """Returns the message for the jobs of a sheet, all of them final; `lead` stands for them."""
     pictures = [await _picture(parts, job) for job in jobs]
     if not any(pictures):
@@ -135,6 +135,7 @@ async def parcel(parts: Parts, jobs: Sequence[Job], lead: Job) -> Parcel:
         lead,
         _parcel.RESULT,
         f"**{title}** — <@{lead.owner_id}> · {seed}{note}",
+        spoiler=spoiler,
         sheet=sheet,
         alt_text=_text.plain(
             t("{prompt}, drawn in: {styles}", prompt=lead.request.prompt, styles="; ".join(labels)),

@@ -139,6 +139,14 @@ class BrokenPictureError(GenerationError):
     """The model produced a black, constant or non-finite picture."""
 
 
+class UnsafePictureError(GenerationError):
+    """The server shows only pictures that the classifier finds safe, and this one is not."""
+
+
+class NotReleasedError(UnsafePictureError):
+    """Moderators looked at the picture, which was held back, and did not release it."""
+
+
 class JobSetAsideError(GenerationError):
     """The job was running alone when the engine died a second time."""
 
@@ -181,6 +189,8 @@ _WIRE_ERRORS: dict[str, type[EngineError]] = {
         EngineOutOfMemoryError,
         BrokenPictureError,
         JobSetAsideError,
+        UnsafePictureError,
+        NotReleasedError,
         GenerationCancelledError,
         EngineDiedError,
         ModelLoadError,

@@ -56,6 +56,7 @@ class JobKeeper:
         self._on_saved = on_saved
         self._unsaved = 0
         self._finished: asyncio.Queue[Job] = asyncio.Queue()
+        self._told: set[str] = set()  # those of the store that may come by the queue as well
 
     @property
     def unsaved(self) -> int:
@@ -78,15 +79,20 @@ class JobKeeper:
         """
         while not self._finished.empty():
             self._finished.get_nowait()  # the store has them as well
-        told = set()
+        self._told.clear()
         for job in await self._at_start("results", self._store.undelivered):
-            told.add(job.id)
+            self._told.add(job.id)
             yield job
         while True:
             job = await self._finished.get()
-            if job.id not in told:
+            if job.id not in self._told:
                 yield job
-            told.discard(job.id)
+            self._told.discard(job.id)
+
+    def tell_again(self, job: Job) -> None:
+        """Lets the owner of a job that was delivered be told something new of it."""
+        self._told.discard(job.id)
+        self._finished.put_nowait(job)
 
     async def follow(self, live: LiveJob) -> JobEvent | None:
         """Writes down what comes into the job's inbox, and returns its final event.

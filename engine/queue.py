@@ -166,6 +166,14 @@ class JobQueue(Lineup):
         """
         await self._keeper.refuse(submission, error, status_message_id)
 
+    async def tell_again(self, job_id: str) -> None:
+        """Yields a job by `finished` once more, which the store has as one that is not delivered.
+
+        Raises:
+            UnknownJobError: There is no such job.
+        """
+        self._keeper.tell_again(await self._store.get(job_id))
+
     async def cancel(self, job_id: str) -> bool:
         """Ends a job in any state; False when it had ended already.
 

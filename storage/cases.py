@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from engine.errors import UnknownJobError
+from engine.errors import NotReleasedError, UnknownJobError, UnsafePictureError
 from engine.words import N_
-from storage import audit, history
+from storage import audit, history, jobs
 from storage.database import Database, Transaction
 from storage.pictures import PictureFiles
 from storage.references import drop_unused
@@ -18,6 +18,8 @@ from storage.rows import Clock, to_text, to_time, utc_now
 
 DELETED = "deleted a reported picture"
 DISMISSED = "dismissed a report"
+RELEASED = "released a held picture"
+NOT_RELEASED = "deleted a held picture"
 
 _UNKNOWN = N_("There is no such picture for the moderators of this server to decide about.")
 _CASES = """
@@ -60,6 +62,11 @@ class Case:
     closed_by: int | None
     reasons: tuple[str, ...]
 
+    @property
+    def is_decided(self) -> bool:
+        """True when nothing is left to decide about a held picture."""
+        return self.closed_by is not None or self.deleted_by is not None
+
 
 class Cases:
     """The table; what the moderators do is one transaction each, with its entry in the audit."""
@@ -79,6 +86,68 @@ class Cases:
         if row is None:
             raise UnknownJobError(_UNKNOWN)
         return _case(row)
+
+    async def held(self, job_id: str) -> Case | None:
+        """Returns the case of a picture that is, or was, held back; None when it never was."""
+        row = await self._db.row(f"{_CASES} WHERE job_id = ? AND kind = ?", (job_id, Kind.HELD))
+        return None if row is None else _case(row)
+
+    async def hold(self, job_id: str, guild_id: int) -> None:
+        """Holds a rendered job's pictures back, once: until they are released they count as deleted."""
+        now = to_text(self._clock())
+        async with self._db.transaction() as tx:
+            row = await tx.row(
+                "INSERT INTO cases (job_id, kind, guild_id, opened_at) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING RETURNING 1",
+                (job_id, Kind.HELD, guild_id, now),
+            )
+            if row is not None:
+                await tx.rows("UPDATE generations SET deleted_at = ? WHERE id = ?", (now, job_id))
+
+    async def note_told(self, job_id: str, message_id: int | None, channel_id: int | None) -> bool:
+        """Remembers the message that tells the owner of it; False when it was decided meanwhile."""
+        async with self._db.transaction() as tx:
+            row = await tx.row(
+                "UPDATE jobs SET result_message_id = ?, result_channel_id = ?, delivered_at = ?"
+                " WHERE id = ? AND EXISTS (SELECT 1 FROM cases WHERE job_id = jobs.id"
+                " AND kind = 'held' AND closed_by IS NULL AND deleted_by IS NULL) RETURNING 1",
+                (message_id, channel_id, to_text(self._clock()), job_id),
+            )
+        return row is not None
+
+    async def release(self, case: Case, *, actor_id: int) -> bool:
+        """Lets held pictures be delivered; False when that was decided, or they were deleted.
+
+        The job is one that is not delivered after it, and the message of before is to be deleted.
+        """
+        async with self._db.transaction() as tx:
+            if not await _has_pictures(tx, case) or not await _decide(
+                tx, case, "closed_by", actor_id, unless="deleted_by"
+            ):
+                return False
+            await _forget_message(tx, case)
+            await tx.rows("UPDATE generations SET deleted_at = NULL WHERE id = ?", (case.job_id,))
+            await tx.rows(
+                "UPDATE jobs SET delivered_at = NULL, sending_since = NULL,"
+                " result_message_id = NULL, result_channel_id = NULL WHERE id = ?",
+                (case.job_id,),
+            )
+            await audit.note(tx, self._clock(), actor_id, RELEASED, _detail(case))
+        return True
+
+    async def delete_held(self, case: Case, *, actor_id: int) -> bool:
+        """Ends the job as failed instead; False as for `release`."""
+        now = self._clock()
+        async with self._db.transaction() as tx:
+            if not await _has_pictures(tx, case) or not await _decide(
+                tx, case, "deleted_by", actor_id
+            ):
+                return False
+            await _forget_message(tx, case)
+            _, hashes = await jobs.withdraw_in(tx, case.job_id, NotReleasedError(""), now)
+            await audit.note(tx, now, actor_id, NOT_RELEASED, _detail(case))
+        await drop_unused(self._db, self._pictures, hashes)
+        return True
 
     async def to_show(self, limit: int) -> list[Case]:
         """Returns cases whose message is missing, or shows less than is known; oldest first."""
@@ -111,11 +180,22 @@ class Cases:
         return row is not None
 
     async def drop(self, case: Case) -> None:
-        """Forgets a case that cannot be shown to the moderators; its reports stay."""
+        """Forgets a case that cannot be shown to the moderators.
+
+        Its reports stay. What was held back and not decided about ends its job as failed, of which the
+        owner is then to be told.
+        """
+        hashes: list[str] = []
         async with self._db.transaction() as tx:
             await tx.rows(
                 "DELETE FROM cases WHERE job_id = ? AND kind = ?", (case.job_id, case.kind)
             )
+            is_open = case.kind is Kind.HELD and not case.is_decided
+            if is_open and await _has_pictures(tx, case):
+                await _forget_message(tx, case)
+                error = UnsafePictureError("nobody can release it")
+                _, hashes = await jobs.withdraw_in(tx, case.job_id, error, self._clock())
+        await drop_unused(self._db, self._pictures, hashes)
 
     async def delete_pictures(self, case: Case, *, actor_id: int) -> bool:
         """Deletes the pictures, and notes their message to be deleted; False when it was decided."""
@@ -124,12 +204,7 @@ class Cases:
             if is_new:
                 now = self._clock()
                 hashes = await history.delete_pictures_in(tx, case.job_id, to_text(now))
-                await tx.rows(
-                    "INSERT INTO messages_to_delete (message_id, channel_id)"
-                    " SELECT result_message_id, coalesce(result_channel_id, channel_id) FROM jobs"
-                    " WHERE id = ? AND result_message_id IS NOT NULL ON CONFLICT DO NOTHING",
-                    (case.job_id,),
-                )
+                await _forget_message(tx, case)
                 await audit.note(tx, now, actor_id, DELETED, _detail(case))
         if is_new:
             await drop_unused(self._db, self._pictures, hashes)
@@ -162,10 +237,30 @@ async def open_in(tx: Transaction, job_id: str, kind: Kind, guild_id: int, now: 
     )
 
 
-async def _decide(tx: Transaction, case: Case, column: str, actor_id: int) -> bool:
+async def _has_pictures(tx: Transaction, case: Case) -> bool:
+    row = await tx.row(
+        "SELECT 1 FROM generation_pictures WHERE generation_id = ? AND sha256 IS NOT NULL",
+        (case.job_id,),
+    )
+    return row is not None
+
+
+async def _forget_message(tx: Transaction, case: Case) -> None:
+    """Notes the message of the job to be deleted."""
+    await tx.rows(
+        "INSERT INTO messages_to_delete (message_id, channel_id)"
+        " SELECT result_message_id, coalesce(result_channel_id, channel_id) FROM jobs"
+        " WHERE id = ? AND result_message_id IS NOT NULL ON CONFLICT DO NOTHING",
+        (case.job_id,),
+    )
+
+
+async def _decide(
+    tx: Transaction, case: Case, column: str, actor_id: int, *, unless: str = "closed_by"
+) -> bool:
     row = await tx.row(
         f"UPDATE cases SET {column} = ?, changes = changes + 1 WHERE job_id = ? AND kind = ?"
-        f" AND {column} IS NULL AND closed_by IS NULL RETURNING 1",
+        f" AND {column} IS NULL AND {unless} IS NULL RETURNING 1",
         (actor_id, case.job_id, case.kind),
     )
     return row is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,6 +16,16 @@ from storage.rows import Clock, utc_now
 log = logging.getLogger(__name__)
 
 SET_REPORTS = "set the channel of reports"
+SET_CLASSIFIER = "set what becomes of unsafe pictures"
+
+
+class Classifier(StrEnum):
+    """What becomes of pictures that the engine's classifier finds unsafe, or did not look at."""
+
+    OFF = "off"  # nothing
+    SPOILER = "spoiler"  # they are hidden until somebody clicks on them
+    HOLD = "hold"  # a moderator decides first
+    BLOCK = "block"  # they are not shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +35,12 @@ class SafetyRules:
     Attributes:
         reports: The channel of its moderators; None while reports wait for the bot's owners.
         locale: The language of whoever chose it, for servers that have none.
+        classifier: What becomes of unsafe pictures.
     """
 
     reports: int | None = None
     locale: str = "en-US"
+    classifier: Classifier = Classifier.OFF
 
 
 _NONE = SafetyRules()
@@ -60,12 +73,21 @@ class ServerSafety:
     ) -> None:
         """Stores where reports of a server's pictures go; None: to the bot's owners."""
         rules = dataclasses.replace(self.of(guild_id), reports=channel_id, locale=locale)
-        detail = {"guild_id": guild_id, "channel_id": channel_id}
+        await self._store(guild_id, rules, SET_REPORTS, actor_id, channel_id=channel_id)
+
+    async def set_classifier(self, guild_id: int, mode: Classifier, *, actor_id: int) -> None:
+        """Stores what becomes of a server's unsafe pictures."""
+        rules = dataclasses.replace(self.of(guild_id), classifier=mode)
+        await self._store(guild_id, rules, SET_CLASSIFIER, actor_id, mode=str(mode))
+
+    async def _store(
+        self, guild_id: int, rules: SafetyRules, act: str, actor_id: int, **detail: object
+    ) -> None:
         async with self._db.transaction() as tx:
             await tx.rows(
                 "INSERT INTO servers (id, safety) VALUES (?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET safety = excluded.safety",
                 (guild_id, _RULES.dump_json(rules).decode()),
             )
-            await audit.note(tx, self._clock(), actor_id, SET_REPORTS, detail)
+            await audit.note(tx, self._clock(), actor_id, act, {"guild_id": guild_id} | detail)
         self._rules[guild_id] = rules

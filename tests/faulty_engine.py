@@ -21,6 +21,8 @@ engine:hangup     closes the socket and goes on running
 engine:fail       `failed` with GenerationError
 engine:leak       prints the environment's tokens, and `failed` with an error that quotes them
 engine:short      `done` without pictures
+engine:unsafe     its pictures are found unsafe, with `--classifier`
+engine:unlooked   nothing looks at its pictures
 engine:hold       runs without end until the file `--state`/go exists (heartbeats go on)
 """
 
@@ -255,8 +257,8 @@ class FaultyEngine:
         request = row.request
         for index in range(request.num_images):
             fields = {"index": index, "seed": request.seed_of(index)}
-            size = {"width": request.width, "height": request.height}
-            self.send("picture", draw(request, index), job_id=row.job_id, **fields, **size)
+            fields |= {"width": request.width, "height": request.height, "score": self.score(row)}
+            self.send("picture", draw(request, index), job_id=row.job_id, **fields)
             if self.does(row, "partial"):
                 self.die(signal.SIGKILL)
         if self.does(row, "last"):
@@ -264,6 +266,11 @@ class FaultyEngine:
         receipt = {"pid": os.getpid(), "images": len(row.images)}
         seconds = time.monotonic() - row.began
         self.end(row, "done", seconds=seconds, warnings=[], receipt=receipt)
+
+    def score(self, row: Row) -> float | None:
+        if not self.options.classifier or self.does(row, "unlooked"):
+            return None
+        return 0.123 if self.does(row, "unsafe") else -0.05
 
     def end(self, row: Row, kind: str, **fields: Any) -> None:
         self.note(kind, row.job_id)
@@ -352,6 +359,7 @@ def info_of(options: argparse.Namespace) -> EngineInfo:
         versions={"faulty": "1"},
         control_kinds=tuple(filter(None, options.controls.split(","))),
         upscalers=(Upscaler.LANCZOS, *([Upscaler.SWIN2SR] if options.upscaler else [])),
+        has_classifier=options.classifier,
     )
 
 
@@ -367,6 +375,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--by-settings", action="store_true", help="it is the model of EASEL_MODEL")
     parser.add_argument("--controls", default="canny,openpose", help="kinds of ControlNets")
     parser.add_argument("--upscaler", action="store_true", help="a learned one as well")
+    parser.add_argument("--classifier", action="store_true", help="it looks at pictures")
     parser.add_argument("--fatal", action="store_true", help="the model cannot be loaded")
     parser.add_argument("--fatal-once", action="store_true", help="... by the first process")
     parser.add_argument("--never-ready", action="store_true")

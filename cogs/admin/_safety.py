@@ -4,8 +4,9 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 
-from cogs import _authority, _blocked_words, _reports
+from cogs import _authority, _blocked_words, _classifier, _reports
 from cogs._authority import Reach, only
+from storage.safety import Classifier
 
 _SCOPE = "This server, or all servers and DMs (the bot's owners only)"
 _SCOPES = [
@@ -61,3 +62,21 @@ class SafetyGroup(app_commands.Group):
         """Sets the channel, ends it, or says which it is."""
         guild_id = _authority.require_manager(interaction)
         await _reports.set_channel(interaction, guild_id, channel, off=off)
+
+    @app_commands.command(
+        description="What becomes of pictures that a safety checker finds unsafe."
+    )
+    @app_commands.describe(mode="What happens to them; what is set is shown when it is left out")
+    @app_commands.choices(
+        mode=[
+            Choice(name="off: they are shown", value=Classifier.OFF.value),
+            Choice(name="spoiler: hidden until clicked", value=Classifier.SPOILER.value),
+            Choice(name="hold: a moderator decides first", value=Classifier.HOLD.value),
+            Choice(name="block: they are not shown", value=Classifier.BLOCK.value),
+        ]
+    )
+    @only(Reach.SERVER)
+    async def classifier(self, interaction: discord.Interaction, mode: str | None = None) -> None:
+        """Sets the mode, or says which it is."""
+        guild_id = _authority.require_manager(interaction)
+        await _classifier.choose(interaction, guild_id, mode)

@@ -53,10 +53,17 @@ async def is_open(world: World, job_id: str) -> bool:
 
 
 async def press(
-    world: World, person: MemberActor, shown: Any, job_id: str, label: str
+    world: World,
+    person: MemberActor,
+    shown: Any,
+    job_id: str,
+    label: str,
+    kind: str = "case",
+    channel: ChannelHandle | None = None,
 ) -> InteractionResult:
     """Presses a button as the message showed it once, whatever has become of it."""
-    custom_id = f"easel:{job_id}:case_{label.lower()}:0"
+    custom_id = f"easel:{job_id}:{kind}_{label.lower()}:0"
+    channel = channel or world.channel
     message = {
         "id": str(shown.id), "channel_id": str(shown.channel.id), "content": "", "embeds": [],
         "author": {"id": str(world.bot.application_id), "username": "x", "discriminator": "0",
@@ -67,12 +74,11 @@ async def press(
             {"type": 2, "style": 4, "label": label, "custom_id": custom_id}]}],
     }  # fmt: skip
     data = {"custom_id": custom_id, "component_type": 2}
-    kind = InteractionType.MESSAGE_COMPONENT
     record, payload = base_payload(
         world.env.backend,
-        type=kind,
-        channel_id=world.channel.id,
-        guild_id=world.guild.id,
+        type=InteractionType.MESSAGE_COMPONENT,
+        channel_id=channel.id,
+        guild_id=channel.guild.id,
         user_id=person.id,
         data=data,
     )
@@ -80,7 +86,9 @@ async def press(
     with world.env.time_context():
         world.bot._connection.parse_interaction_create(payload)
     result = InteractionResult(world.env, record)
-    await world.until(lambda: result.response, f"an answer to {label}")
+    await world.until(  # under load it is deferred first
+        lambda: result.response and result.response.content, f"an answer to {label}"
+    )
     return result
 
 

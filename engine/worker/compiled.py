@@ -17,6 +17,8 @@ import torch
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D
 
+from engine.worker.faults import is_device_lost
+
 log = logging.getLogger(__name__)
 
 KINDS: Mapping[str, Any] = {"transformer": BasicTransformerBlock, "resnet": ResnetBlock2D}
@@ -50,6 +52,9 @@ def compile_blocks(
 
     Returns:
         The kinds that are compiled.
+
+    Raises:
+        RuntimeError: The device is lost, see `is_device_lost`.
     """
     if not kinds:
         return ()
@@ -73,6 +78,8 @@ def compile_blocks(
                     _check(call)
                     report((number + (place + 1) / len(calls)) / len(kinds))
             except Exception as error:
+                if is_device_lost(error):
+                    raise
                 for block in _blocks(unet, kind):
                     block._compiled_call_impl = None
                 log.warning(

@@ -160,6 +160,15 @@ def test_blocks_that_cannot_be_compiled_run_as_they_are(
     assert torch.equal(warm_up.call(engine.model, ROWS, 1, has_loras=True), before)
 
 
+def test_device_that_is_lost_over_it_ends_the_start(tiny_sd15: Path) -> None:
+    def lost(outputs: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    engine = LocalEngine(tiny_sd15, buckets=(ROWS,))
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        compile_all(engine, Counted(lost))
+
+
 def test_without_buckets_nothing_is_compiled(
     tiny_sd15: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

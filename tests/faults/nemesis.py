@@ -233,11 +233,11 @@ async def run(folder: Path, seed: int, jobs: int = JOBS, *, has_faults: bool = T
         crowd = Crowd(discord, seed, jobs, breaks_engine=has_faults)
         settings = bot_settings(folder, "--step-s", str(STEP_S), "--row-s", str(ROW_S))
         bot = WatchedBot(discord, folder, EASEL_STEP_TIMEOUT_S="2", **settings)
-        await bot.start()
-        began = discord.recorder.records[-1]["t"]
         nemesis = Nemesis(bot, crowd, seed, jobs)
-        struggle = asyncio.create_task(nemesis.run()) if has_faults else None
         try:
+            await bot.start()
+            began = discord.recorder.records[-1]["t"]
+            struggle = asyncio.create_task(nemesis.run()) if has_faults else None
             await watched(crowd.busy(), struggle)
             if struggle is not None and not struggle.done():
                 nemesis.done["not reached"] += 1
@@ -290,7 +290,9 @@ async def main(arguments: argparse.Namespace) -> int:
         for folder, has_faults in zip(folders, ways, strict=True):
             folder.mkdir()
             runs.append(run(folder, arguments.seed, arguments.jobs, has_faults=has_faults))
-        report, *others = await asyncio.gather(*runs)
+        async with asyncio.TaskGroup() as group:  # the end of one ends the other, and its bot
+            tasks = [group.create_task(one) for one in runs]
+        report, *others = [task.result() for task in tasks]
         if arguments.keep is not None:
             for folder, one in zip(folders, (report, *others), strict=True):
                 keep(one.evidence, arguments.keep / folder.name)

@@ -93,6 +93,12 @@ def grown(samples: Sequence[Sample]) -> tuple[Sample, Sample, list[str]]:
     return early, late, found
 
 
+def thirds(samples: Sequence[Sample]) -> list[Sample]:
+    """Returns the medians of the first, the second and the last third."""
+    part = max(len(samples) // 3, 1)
+    return [median(samples[:part]), median(samples[part:-part] or samples), median(samples[-part:])]
+
+
 def median(samples: Sequence[Sample]) -> Sample:
     return Sample(
         *(statistics.median(column) for column in zip(*map(astuple, samples), strict=True))
@@ -166,11 +172,10 @@ async def main(jobs: int) -> int:
     """Runs it once and says what was seen."""
     with tempfile.TemporaryDirectory(prefix="easel-soak-") as folder:
         seconds, samples, wrong = await run(Path(folder), jobs)
-    early, late, _ = grown(samples)
     write = sys.stdout.write
-    write(f"{jobs} jobs in {seconds:.0f} s\n")
-    for name, before, after in zip(fields(Sample), astuple(early), astuple(late), strict=True):
-        write(f"{name.name:15} after the warm-up {before:8.1f}   at the end {after:8.1f}\n")
+    write(f"{jobs} jobs in {seconds:.0f} s; medians of each third of the run\n")
+    for name, *values in zip(fields(Sample), *map(astuple, thirds(samples)), strict=True):
+        write(f"{name.name:15}{''.join(f'{value:10.1f}' for value in values)}\n")
     for line in wrong:
         write(f"WRONG {line}\n")
     return 1 if wrong else 0

@@ -36,10 +36,10 @@ from engine.errors import (
     error_from_wire,
 )
 from engine.types import Generation, Job, JobState
+from storage.gallery import GONE
 
 NOT_YOURS = N_("Only the person who asked for it, or a moderator (Manage Messages), can do that.")
 DELETED = N_("The picture was deleted.")
-WAS_DELETED = N_("This picture was deleted.")
 NO_PICTURE = N_("Its picture was not kept. Use /imagine and attach it again.")
 FINISHED = N_("This job has ended already.")
 
@@ -215,7 +215,7 @@ async def _generation(interaction: discord.Interaction, press: Press) -> Generat
     history = desk_of(interaction).parts.history
     generation = await history.get(press.job_id, reader_id=interaction.user.id)
     if generation.deleted_at is not None:
-        raise UnknownJobError(WAS_DELETED)
+        raise UnknownJobError(GONE)
     return generation
 
 

@@ -14,7 +14,7 @@ from cogs._desk import Desk, Parts
 from cogs._language import N_, t
 from engine.errors import NotAllowedError, UnknownJobError
 from engine.types import Generation
-from storage.gallery import Wanted
+from storage.gallery import GONE, Wanted
 
 NO_HISTORY = N_("You have no pictures yet. Make one with /imagine.")
 NO_STARS = N_("You have no stars yet. Press **Star** below a picture, anybody's.")
@@ -24,7 +24,6 @@ NOT_IN_HISTORY = N_(
     "There is no such picture in your history or among your stars. "
     "Choose one from the list that appears while you type."
 )
-WAS_DELETED = N_("This picture was deleted.")
 PAGE = 9  # three by three
 SHEET = "pictures.webp"
 
@@ -133,7 +132,7 @@ async def pick(desk: Desk, person_id: int, typed: str) -> Generation:
     if not is_own and not await parts.gallery.starred(person_id, [generation.id]):
         raise NotAllowedError(NOT_IN_HISTORY)
     if generation.deleted_at is not None:
-        raise UnknownJobError(WAS_DELETED)
+        raise UnknownJobError(GONE)
     return generation
 
 

@@ -18,8 +18,8 @@ from cogs._language import N_
 from cogs._orders import Order
 from engine.errors import InvalidRequestError, UnknownJobError
 from engine.types import EngineInfo, Generation, GenerationRequest, Limits
+from storage.gallery import GONE
 
-DELETED = N_("This picture was deleted.")
 SAME_AGAIN = N_("An upscaled picture comes out the same again. Use Vary or Remix for another one.")
 
 SUBTLE, MEDIUM, STRONG = 0.35, 0.55, 0.75  # how far a picture is changed
@@ -224,7 +224,7 @@ async def _pick(
     desk: Desk, generation: Generation, index: int, info: EngineInfo, limits: Limits | None
 ) -> Picked:
     if generation.deleted_at is not None or index >= len(generation.pictures):
-        raise UnknownJobError(DELETED)
+        raise UnknownJobError(GONE)
     sha256 = generation.pictures[index]
     png = await desk.parts.pictures.get(sha256)
     return Picked(

@@ -13,6 +13,7 @@ from cogs._orders import Order
 from cogs._sources import Source
 from engine.errors import UnknownJobError
 from storage.arrivals import Arrival
+from storage.gallery import GONE
 
 FILE_PROMPT = "a sharp, detailed picture"  # of a file that nobody has described
 MORE = N_("Look to one side, or make it larger:")
@@ -62,7 +63,7 @@ async def more(interaction: discord.Interaction, press: Press) -> None:
     reading = desk_of(interaction).parts.history.get(press.job_id, reader_id=interaction.user.id)
     generation = await _answer.in_time(interaction, reading, ephemeral=True)
     if generation.deleted_at is not None:
-        raise UnknownJobError(_changes.DELETED)
+        raise UnknownJobError(GONE)
     rest = "" if _buttons.is_private(interaction, press) else _buttons.PUBLIC
     await _answer.answer(
         interaction, t(MORE), ephemeral=True, view=_buttons.more_view(press.job_id, rest)

@@ -22,6 +22,7 @@ from cogs._language import N_, of_place, speaking, t
 from engine.errors import NotAllowedError, UnknownJobError
 from engine.types import Generation
 from storage.channel_rules import Mode
+from storage.gallery import GONE
 
 STARRED = N_("Starred. Your stars: /history list starred:True")
 UNSTARRED = N_("The star is gone.")
@@ -37,7 +38,6 @@ NOWHERE = N_("It was asked for in a DM, so there is no channel to publish it in.
 CLOSED = N_(
     "I cannot post in that channel any more. Use /history show in another one, and publish there."
 )
-DELETED = N_("This picture was deleted.")
 
 _DM_LIMIT = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
 
@@ -185,7 +185,7 @@ async def there(desk: Desk, job_id: str, reader_id: int) -> Generation:
     """Returns the generation. Raises UnknownJobError when its pictures were deleted."""
     generation = await desk.parts.history.get(job_id, reader_id=reader_id)
     if generation.deleted_at is not None:
-        raise UnknownJobError(DELETED)
+        raise UnknownJobError(GONE)
     return generation
 
 

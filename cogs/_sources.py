@@ -16,8 +16,8 @@ from cogs._desk import Desk
 from cogs._language import N_, t
 from engine.errors import InvalidRequestError, NotAllowedError, UnknownJobError
 from engine.types import Generation
+from storage.gallery import GONE
 
-DELETED = N_("This picture was deleted.")
 NOT_READABLE = N_(
     "I cannot look at the message of that link for you: it is gone, or it is in a place that you or "
     "I cannot read. Attach the picture instead."
@@ -73,7 +73,7 @@ class Source:
         """
         generation = self.generation
         if generation is None or generation.deleted_at is not None or not generation.pictures:
-            raise UnknownJobError(DELETED)
+            raise UnknownJobError(GONE)
         count = len(generation.pictures)
         if not 0 <= self.index < count:
             if count == 1:

@@ -9,10 +9,16 @@ from datetime import date, datetime
 
 from engine.errors import UnknownJobError
 from engine.types import Generation
+from engine.words import N_
 from storage.database import Database, Value
 from storage.history import GENERATIONS
 from storage.rows import Clock, generation_from_row, to_json, to_text, utc_now
 from storage.search import match_expression
+
+GONE = N_(
+    "This picture is gone: it was deleted, or cleared away because it was old. "
+    "/imagine makes another one with its prompt."
+)
 
 _OUT_OF_ORDER = 20  # jobs that may have been asked for earlier and finished later
 _MAX_DEPTH = 1000
@@ -178,7 +184,7 @@ class Gallery:
                 (generation_id,),
             )
             if row is None:
-                raise UnknownJobError("This picture was deleted.")
+                raise UnknownJobError(GONE)
             if on:
                 changed = await tx.rows(
                     "INSERT INTO stars (person_id, number, starred_at) VALUES (?, ?, ?)"

@@ -10,6 +10,7 @@ import discord
 
 from cogs import _buttons
 from engine.types import JobState
+from storage.gallery import GONE
 from tests.cogs.acts import Recorder, press
 from tests.cogs.conftest import World, labels, settings_for, world_of
 
@@ -163,7 +164,7 @@ async def test_buttons_of_a_deleted_picture_say_so(world: World) -> None:
         answer = await world.ben.click(first, label=label)
         assert answer.ephemeral
         assert answer.response is not None
-        assert answer.response.content == "This picture was deleted."
+        assert answer.response.content == GONE
 
 
 async def test_unknown_jobs_and_buttons_get_a_sentence(world: World) -> None:

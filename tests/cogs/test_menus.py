@@ -11,6 +11,7 @@ from simcord.results import InteractionResult
 
 from cogs import _remix_form, _reports, _sources, menus
 from engine.types import Generation
+from storage.gallery import GONE
 from tests.cogs.cdn import Cdn, photo
 from tests.cogs.conftest import World
 
@@ -128,7 +129,7 @@ async def test_messages_without_a_picture_are_told_so(world: World) -> None:
     message, parent = await made(world)
     await world.parts.history.delete_pictures(parent.id)
     answer = await world.ben.context_menu(world.channel, "Remix this", message)
-    assert answer.response.content == _sources.DELETED
+    assert answer.response.content == GONE
 
 
 async def test_a_picture_that_is_not_finished_is_told_so(world: World) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from cogs import _buttons, _changes
 from engine.types import Generation, Upscaler
+from storage.gallery import GONE
 from tests.cogs.acts import Recorder, press
 from tests.cogs.cdn import photo
 from tests.cogs.conftest import World, labels, settings_for, world_of
@@ -242,7 +243,7 @@ async def test_buttons_of_a_picture_that_is_gone_say_so(world: World) -> None:
         answer = await press(world, world.ben, message, f"easel:{generation.id}:{action}:3")
         assert answer.ephemeral, action
         assert answer.response is not None
-        assert answer.response.content == "This picture was deleted.", action
+        assert answer.response.content == GONE, action
 
 
 async def test_a_number_that_the_result_has_not_is_refused(
@@ -251,7 +252,7 @@ async def test_a_number_that_the_result_has_not_is_refused(
     world, message, generation = opened
     answer = await press(world, world.ben, message, f"easel:{generation.id}:upscale:7")
     assert answer.response is not None
-    assert answer.response.content == "This picture was deleted."
+    assert answer.response.content == GONE
 
 
 async def test_variations_of_a_private_picture_stay_private(world: World) -> None:
@@ -349,7 +350,7 @@ async def test_remix_of_a_picture_that_is_gone_opens_no_form(
     answer = await world.ben.click(message, label="Remix")
     for one in (late, answer):
         assert one.response is not None
-        assert one.response.content == "This picture was deleted."
+        assert one.response.content == GONE
 
 
 async def test_info_says_what_a_picture_was_made_from_and_how_to_do_it_again(world: World) -> None:

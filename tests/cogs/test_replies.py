@@ -11,10 +11,11 @@ from simcord.actors import MemberActor
 from simcord.backend.models.message import AllowedMentions
 from simcord.builders import ChannelHandle
 
-from cogs import _buttons, _remix, _sources, _wishes, replies
+from cogs import _buttons, _remix, _wishes, replies
 from cogs._wishes import Wish
 from engine.errors import InvalidRequestError
 from engine.types import Generation
+from storage.gallery import GONE
 from storage.people import Preferences
 from tests.cogs.cdn import photo
 from tests.cogs.conftest import World, labels
@@ -300,7 +301,7 @@ async def test_a_reply_to_a_deleted_picture_is_said(world: World) -> None:
     message, parent = await made(world)
     await world.parts.history.delete_pictures(parent.id)
     await world.ben.send(world.channel, "a dog", reply_to=message)
-    await told(world, world.ben, _sources.DELETED)
+    await told(world, world.ben, GONE)
     await world.ben.send(world.channel, "reroll", reply_to=message)
     await world.until(lambda: len(said(world)) == 2, "the second refusal")
 

@@ -26,7 +26,7 @@ from cogs._parcel import Parcel
 from cogs._style_previews import StylePreviews
 from cogs._tidier import Tidier
 from engine import sheets
-from engine.errors import EngineError, RequestError, UnknownJobError, UnsafePictureError
+from engine.errors import EngineError, RequestError, UnknownJobError
 from engine.types import NOBODY, Job, JobState
 from storage.ledger import Usage
 from storage.safety import Classifier
@@ -141,7 +141,9 @@ class Delivery:
                     self._sheets.discard(sheet)
             return
         await self._board.answered(job.submission.origin)
-        job, verdict = await self._judged(job)
+        job, verdict = await _unsafe.settle(self._client, self._parts, job)
+        if verdict is Classifier.HOLD:
+            self._mod_channel.wake()
         parcel = await self._pack(job, verdict)
         if parcel is None:  # the pictures were deleted before they could be sent
             await self._parts.jobs.mark_delivered(job.id, None)
@@ -161,32 +163,6 @@ class Delivery:
         if verdict is not Classifier.HOLD:
             await self._copy(fresh)
 
-    async def _judged(self, job: Job) -> tuple[Job, Classifier]:
-        """Returns the job, which failed after all when its pictures are not to be shown, and how it is shown."""
-        if job.state is not JobState.RENDERED:
-            return job, Classifier.OFF
-        fresh = await self._parts.jobs.get(job.id)
-        if fresh.state is not job.state:  # withdrawn by a try before this one, or by moderators
-            return fresh, Classifier.OFF
-        generation = await self._parts.history.get(job.id)
-        verdict = await _unsafe.judge(self._client, self._parts, job, generation)
-        if verdict is Classifier.BLOCK:
-            job = await self._parts.jobs.withdraw(job.id, UnsafePictureError("unsafe"))
-        elif verdict is Classifier.HOLD:
-            await self._parts.cases.hold(job.id, job.submission.destination.guild_id or 0)
-            self._mod_channel.wake()
-        return job, verdict
-
-    async def _judged_in_sheet(self, job: Job) -> tuple[Job, bool]:
-        """Returns the job, and whether the sheet has to be a spoiler; nothing of a sheet can wait."""
-        if job.state is not JobState.RENDERED or job.delivered_at is not None:
-            return job, False
-        generation = await self._parts.history.get(job.id)
-        verdict = await _unsafe.judge(self._client, self._parts, job, generation)
-        if verdict in (Classifier.BLOCK, Classifier.HOLD):
-            job = await self._parts.jobs.withdraw(job.id, UnsafePictureError("unsafe"))
-        return job, verdict is Classifier.SPOILER
-
     async def _deliver_sheet(self, sheet: str) -> None:
         """Waits for all its jobs, and sends them as one message in the name of the first."""
         await self._board.answered(sheet)
@@ -194,7 +170,8 @@ class Delivery:
             async for _ in self._parts.queue.watch(job.id):
                 pass
         judged = [
-            await self._judged_in_sheet(job) for job in await self._parts.jobs.of_batch(sheet)
+            await _unsafe.settle_in_sheet(self._client, self._parts, job)
+            for job in await self._parts.jobs.of_batch(sheet)
         ]
         jobs = [job for job, _ in judged]
         told = [job for job in jobs if job.state is not JobState.CANCELLED]

@@ -70,7 +70,8 @@ class ModChannel:
         self._woken.set()
 
     async def run(self) -> None:
-        """Shows until cancelled; begins with what earlier runs left."""
+        """Shows until cancelled; begins with what earlier runs left, once it is known what channels are."""
+        await self._client.wait_until_ready()
         while True:
             self._woken.clear()
             try:
@@ -122,24 +123,33 @@ class ModChannel:
             await self._drop(case)
             return
         job = await self._parts.jobs.get(case.job_id)
-        message_id = case.message_id
+        message_id, is_new = case.message_id, False
         if message_id is None:
-            message_id = await self._send(channel, case, job, generation)
-        else:
-            files, is_hidden = await self._files(channel_id, generation)
-            try:
-                await channel.get_partial_message(message_id).edit(
-                    content=_words(case, job, generation, is_hidden=is_hidden),
-                    attachments=files,
-                    view=_view(case, generation),
-                    allowed_mentions=discord.AllowedMentions.none(),
-                )
-            except discord.NotFound as error:
-                if error.code == 0:
-                    raise
-                log.info("The moderators deleted the message about job %s", case.job_id)
+            message_id, is_new = await self._send(channel, case, job, generation)
+        if not is_new:
+            await self._edit(channel.get_partial_message(message_id), case, job, generation)
         if not await self._parts.cases.note_shown(case, channel_id, message_id):
             await self._tidier.add(channel_id, message_id)  # erased while it was on the way
+
+    async def _edit(
+        self,
+        message: discord.PartialMessage,
+        case: Case,
+        job: Job,
+        generation: Generation | None,
+    ) -> None:
+        files, is_hidden = await self._files(message.channel.id, generation)
+        try:
+            await message.edit(
+                content=_words(case, job, generation, is_hidden=is_hidden),
+                attachments=files,
+                view=_view(case, generation),
+                allowed_mentions=discord.AllowedMentions.none(),
+            )
+        except discord.NotFound as error:
+            if error.code == 0:
+                raise
+            log.info("The moderators deleted the message about job %s", case.job_id)
 
     async def _drop(self, case: Case) -> None:
         """Forgets a case that the moderators cannot see: the owners of the bot have the report."""
@@ -161,13 +171,17 @@ class ModChannel:
         case: Case,
         job: Job,
         generation: Generation | None,
-    ) -> int:
-        """Returns the id of the message, which is sent once even if the outcome of a try is unknown."""
+    ) -> tuple[int, bool]:
+        """Returns the id of the message, which is sent once even if the outcome of a try is unknown.
+
+        With it whether it is sure that the message shows the case as it is now: Discord answers a second
+        try with what the first one sent.
+        """
         since = await self._parts.cases.begin_sending(case)
         if since is not None and datetime.now(UTC) - since > _NONCE_LIFE:
             found = await self._find(channel, case, since)
             if found is not None:
-                return found
+                return found, False
         files, is_hidden = await self._files(channel.id, generation)
         message = await channel.send(
             _words(case, job, generation, is_hidden=is_hidden),
@@ -176,7 +190,7 @@ class ModChannel:
             nonce=f"{case.job_id}:{case.kind}",
             allowed_mentions=discord.AllowedMentions.none(),
         )
-        return message.id
+        return message.id, since is None
 
     async def _find(
         self, channel: discord.PartialMessageable, case: Case, since: datetime

@@ -14,8 +14,8 @@ from cogs import _whereabouts
 from cogs._desk import Parts, desk_of
 from cogs._language import N_
 from cogs._whereabouts import Place
-from engine.errors import NotAllowedError
-from engine.types import Destination, Generation, Job
+from engine.errors import NotAllowedError, UnsafePictureError
+from engine.types import Destination, Generation, Job, JobState
 from storage.channel_rules import Mode
 from storage.safety import Classifier
 
@@ -45,20 +45,51 @@ def mode_of(client: discord.Client, parts: Parts, destination: Destination) -> C
     return mode_at(parts, place)
 
 
-async def judge(
-    client: discord.Client, parts: Parts, job: Job, generation: Generation
-) -> Classifier:
+async def settle(client: discord.Client, parts: Parts, job: Job) -> tuple[Job, Classifier]:
+    """Does what the server wants before a job is delivered; tried again, it comes to the same.
+
+    Returns the job, which has failed after all when its pictures are not to be shown, and how it is
+    shown: `OFF` as it is, `HOLD` not before moderators release it.
+    """
+    if job.state is not JobState.RENDERED:
+        return job, Classifier.OFF
+    fresh = await parts.jobs.get(job.id)
+    if fresh.state is not job.state:  # withdrawn by a try before this one, or by moderators
+        return fresh, Classifier.OFF
+    verdict = await _judge(client, parts, job)
+    if verdict is Classifier.BLOCK:
+        job = await parts.jobs.withdraw(job.id, UnsafePictureError("unsafe"))
+    elif verdict is Classifier.HOLD:
+        await parts.cases.hold(job.id, job.submission.destination.guild_id or 0)
+    return job, verdict
+
+
+async def settle_in_sheet(client: discord.Client, parts: Parts, job: Job) -> tuple[Job, bool]:
+    """The same for a job of a sheet, of which nothing can wait; True when the sheet is a spoiler."""
+    if job.state is not JobState.RENDERED or job.delivered_at is not None:
+        return job, False
+    verdict = await _judge(client, parts, job)
+    if verdict in (Classifier.BLOCK, Classifier.HOLD):
+        job = await parts.jobs.withdraw(job.id, UnsafePictureError("unsafe"))
+    return job, verdict is Classifier.SPOILER
+
+
+async def _judge(client: discord.Client, parts: Parts, job: Job) -> Classifier:
     """Returns what to do with a finished job: `OFF` is to show it as it is.
 
     A picture that was held back once stays so until it is released. Moderators do not get to see what is
     private, so that is not shown at all instead; nor is what would wait for moderators without a channel.
     """
+    generation = await parts.history.get(job.id)
     destination = job.submission.destination
     mode = mode_of(client, parts, destination)
     if not is_suspect(generation) or not generation.pictures:
         return Classifier.OFF
     if mode is Classifier.OFF and generation.deleted_at is None:
         return Classifier.OFF
+    if mode is not Classifier.OFF and not client.is_ready():
+        await client.wait_until_ready()  # before it nobody knows which channels are age-restricted
+        mode = mode_of(client, parts, destination)
     case = await parts.cases.held(job.id)
     if case is not None:
         return Classifier.OFF if case.closed_by is not None else Classifier.HOLD

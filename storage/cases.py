@@ -10,11 +10,12 @@ from enum import StrEnum
 
 from engine.errors import NotReleasedError, UnknownJobError, UnsafePictureError
 from engine.words import N_
-from storage import audit, history, jobs
+from storage import audit, history
 from storage.database import Database, Transaction
 from storage.pictures import PictureFiles
 from storage.references import drop_unused
 from storage.rows import Clock, to_text, to_time, utc_now
+from storage.withdrawal import withdraw
 
 DELETED = "deleted a reported picture"
 DISMISSED = "dismissed a report"
@@ -144,7 +145,7 @@ class Cases:
             ):
                 return False
             await _forget_message(tx, case)
-            _, hashes = await jobs.withdraw_in(tx, case.job_id, NotReleasedError(""), now)
+            _, hashes = await withdraw(tx, case.job_id, NotReleasedError(""), now)
             await audit.note(tx, now, actor_id, NOT_RELEASED, _detail(case))
         await drop_unused(self._db, self._pictures, hashes)
         return True
@@ -194,7 +195,7 @@ class Cases:
             if is_open and await _has_pictures(tx, case):
                 await _forget_message(tx, case)
                 error = UnsafePictureError("nobody can release it")
-                _, hashes = await jobs.withdraw_in(tx, case.job_id, error, self._clock())
+                _, hashes = await withdraw(tx, case.job_id, error, self._clock())
         await drop_unused(self._db, self._pictures, hashes)
 
     async def delete_pictures(self, case: Case, *, actor_id: int) -> bool:

@@ -27,6 +27,7 @@ from storage.ledger import admit, charge, refund
 from storage.pictures import PictureFiles, sha256_of
 from storage.references import add_picture, drop_unused
 from storage.rows import Clock, job_from_row, request_to_json, to_json, to_text, utc_now
+from storage.withdrawal import withdraw
 
 _ID_ALPHABET = string.ascii_lowercase + string.digits
 _ID_LENGTH = 13
@@ -292,7 +293,7 @@ class JobTable:
         return job
 
     async def withdraw(self, job_id: str, error: EngineError) -> Job:
-        """Ends a rendered job as failed after all, for its owner to be told; see `withdraw_in`.
+        """Ends a rendered job as failed after all, for its owner to be told; see `storage.withdrawal`.
 
         A job that is not rendered is returned as it is.
         """
@@ -300,7 +301,7 @@ class JobTable:
             job = await _existing(tx, job_id)
             if job.state is not JobState.RENDERED:
                 return job
-            job, hashes = await withdraw_in(tx, job_id, error, self._clock())
+            job, hashes = await withdraw(tx, job_id, error, self._clock())
         await drop_unused(self._db, self._pictures, hashes)
         return job
 
@@ -397,33 +398,6 @@ class JobTable:
             (now, job.id),
         )
         return _job(row, job.id)
-
-
-async def withdraw_in(
-    tx: Transaction, job_id: str, error: EngineError, now: datetime
-) -> tuple[Job, list[str]]:
-    """Refunds a rendered job, takes it out of the history and sets it to failed and not delivered.
-
-    Returns it, and the picture files to look after when the transaction has ended.
-    """
-    rows = await tx.rows(
-        "SELECT sha256 FROM generation_pictures WHERE generation_id = ? AND sha256 IS NOT NULL",
-        (job_id,),
-    )
-    for table in ("jobs", "generations"):  # made from it meanwhile
-        await tx.rows(f"UPDATE {table} SET parent_id = NULL WHERE parent_id = ?", (job_id,))
-    await tx.rows(
-        "DELETE FROM stars WHERE number = (SELECT number FROM jobs WHERE id = ?)", (job_id,)
-    )
-    await tx.rows("DELETE FROM generation_pictures WHERE generation_id = ?", (job_id,))
-    await tx.rows("DELETE FROM generations WHERE id = ?", (job_id,))
-    row = await tx.row(
-        "UPDATE jobs SET state = 'failed', error = ?, delivered_at = NULL, sending_since = NULL,"
-        " result_message_id = NULL, result_channel_id = NULL WHERE id = ? RETURNING *",
-        (to_json([type(error).__name__, str(error)]), job_id),
-    )
-    await refund(tx, job_id, now)
-    return _job(row, job_id), [str(row["sha256"]) for row in rows]
 
 
 async def _check_waiting(tx: Transaction, submission: Submission, limits: Limits) -> None:

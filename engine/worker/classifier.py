@@ -18,6 +18,7 @@ from diffusers.pipelines.stable_diffusion.safety_checker import (
 from PIL import Image
 from safetensors import SafetensorError
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.utils import logging as transformers_logging
 
 from engine.errors import ModelLoadError
 from engine.model_card import SAFETY_CHECKER_FILES, check_safety_checker, read_json
@@ -40,6 +41,7 @@ class Classifier:
         Raises:
             ModelLoadError: There is no such checker, or it is damaged.
         """
+        transformers_logging.disable_progress_bar()  # of loading, in the operator's log
         try:
             folder = hub.transformers_folder(
                 source, "safety checker", (*SAFETY_CHECKER_FILES, _PROCESSOR)

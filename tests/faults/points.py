@@ -102,5 +102,12 @@ POINTS = (
     Point("jobs-recovered", "storage.jobs:JobTable.unfinished", "after"),
 )  # fmt: skip
 
-BY_NAME = {point.name: point for point in POINTS}
+ERASURE = (  # of a person; see `test_storage.py`
+    Point("erasure-begun", "storage.privacy:Privacy.begin_erasure", "after"),
+    Point("erased-some", "storage.privacy:Privacy._erase_some", "after"),
+    Point("words-forgotten", "storage.privacy:Privacy._forget_words", "after"),
+    Point("scrubbed", "storage.database:Database.scrub", "before"),
+)
+
+BY_NAME = {point.name: point for point in POINTS + ERASURE}
 NUMBERS = {point.name: number for number, point in enumerate(POINTS, 1)}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import shutil
+import signal
 import sqlite3
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -14,14 +17,15 @@ import psutil
 import pytest
 
 from cogs._errors import NO_STORAGE
-from playground import Person, Playground
+from playground import Message, Person, Playground
 from playground.errors import NoResponse
 from tests.checker.check import check
 from tests.checker.evidence import quick_check
 from tests.checker.watched_bot import WatchedBot
 from tests.faults.conftest import bot_settings
 from tests.faults.crowd import is_accepted
-from tests.faults.killing import let_go
+from tests.faults.killing import FAILING_BOT, let_go
+from tests.faults.points import ERASURE, Point
 
 People = Callable[[int], list[Person]]
 
@@ -60,6 +64,45 @@ async def test_full_disk_delays_results_and_refuses_plainly(
     await (await ben.slash("imagine", prompt="a dog")).acknowledged()
     await ben.place.wait_for(lambda m: m.attachments and m.pings(ben.user), timeout_s=60)
     await check(bot, has_tracebacks=True)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", ERASURE, ids=str)
+async def test_erasure_that_was_killed_is_finished_by_the_next_start(
+    bot: WatchedBot, people: People, point: Point
+) -> None:
+    """With a picture in the channel and a job that runs; another person's picture stays."""
+    ana, ben = people(2)
+    plain, bot.program = bot.program, [sys.executable, str(FAILING_BOT), point.name, "1"]
+    await bot.start()
+    pictures = []
+    for person, prompt in ((ana, "a zanzibarquux"), (ben, "a dog")):
+        line = await (await person.slash("imagine", prompt=prompt)).response()
+        wanted = functools.partial(is_result_of, person)
+        pictures.append(await person.place.wait_for(wanted, timeout_s=60))
+        await person.place.wait_deleted(line, timeout_s=60)
+    held = await ana.slash("imagine", prompt="zanzibarquux again engine:hold")
+    line = await held.wait_for(lambda m: "Stop" in m.buttons, timeout_s=60)
+    question = await (await ana.slash("privacy delete")).response()
+    await ana.press(question, "Delete everything")
+    assert await bot.killed_itself() == -signal.SIGKILL
+    bot.program = plain
+    await bot.start()
+    for message in (pictures[0], line):
+        await ana.place.wait_deleted(message, timeout_s=60)
+    info = await (await ben.press(pictures[1], "Info")).response()
+    assert "a dog" in str(info.embeds)
+    await check(bot)
+    left = [
+        path
+        for path in bot.data_dir.rglob("*")
+        if path.is_file() and b"zanzib" in path.read_bytes()
+    ]
+    assert left == []
+
+
+def is_result_of(person: Person, message: Message) -> bool:
+    return bool(message.attachments) and message.pings(person.user)
 
 
 @pytest.mark.faults

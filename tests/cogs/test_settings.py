@@ -32,7 +32,10 @@ def fields(answer: InteractionResult) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("given", "private", "layers", "wanted"),
     [
-        (Options("x"), None, [MINE], (Options("x", "16:9", "text", count=2, quality="draft"), False)),
+        (Options("x"), None, [MINE],
+         (Options("x", "16:9", "text", count=2, quality="draft", lowers_quality=True), False)),
+        (Options("x", quality="hd"), None, [Preferences(quality="draft")],
+         (Options("x", quality="hd"), False)),
         (Options("x", aspect="1:1"), None, [Preferences(aspect="16:9")], (Options("x", "1:1"), False)),
         (Options("x", width=64), None, [Preferences(aspect="16:9")], (Options("x", width=64), False)),
         (Options("x"), None, [Preferences(count=2), Preferences(count=3)], (Options("x", count=2), False)),

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[3]
 class EngineProcess:
     """The bot's end of a running engine."""
 
+    limit_s = 60.0  # for a frame
+
     def __init__(self, process: Any, reader: Any, writer: Any) -> None:
         self.process = process
         self.reader = reader
@@ -42,7 +44,7 @@ class EngineProcess:
 
     async def next(self, *kinds: str) -> Frame:
         """Returns the next frame of one of these kinds, skipping others."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(self.limit_s):
             while (frame := await protocol.read_frame(self.reader)) is not None:
                 if frame.kind == "loading":
                     self.stages.append(frame.fields["stage"])

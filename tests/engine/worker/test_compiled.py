@@ -20,6 +20,7 @@ from engine.worker.denoise import Predictor, Rows
 from engine.worker.lora_rows import Combination, Folded
 from tests.engine.worker import loras
 from tests.engine.worker.local import LocalEngine
+from tests.engine.worker.process import a_request, running
 from tests.engine.worker.test_equality import final_latents
 
 # The compiler is torch's own business, and so is what it warns of.
@@ -177,6 +178,31 @@ def test_without_buckets_nothing_is_compiled(
     assert compile_blocks(engine.unet.unet, KINDS, calls, lambda share: None) == ()
     (warning,) = caplog.records
     assert "EASEL_ROW_BUCKETS" in warning.getMessage()
+
+
+@pytest.mark.compiler
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++")
+async def test_engine_compiles_before_it_is_ready_and_says_so(
+    tiny_sd15: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Torch's compiler leaves its folder in the environment of the process that imported it.
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    asked = {
+        "EASEL_COMPILED_BLOCKS": "resnet",
+        "EASEL_ROW_BUCKETS": "2",
+        "EASEL_MAX_ROWS": "2",
+        "EASEL_CACHE_DIR": str(tmp_path),
+    }
+    async with running(tiny_sd15, **asked) as engine:
+        engine.limit_s = 900
+        info = await engine.ready()
+        assert engine.stages.count("compiling the model") == 4, (
+            "short and long texts, LoRAs or none"
+        )
+        assert info.versions["compiled"] == "resnet"
+        assert any((tmp_path / "compiled").iterdir()), "the next start finds it there"
+        await engine.generate("a", a_request(info))
+        assert (await engine.until_done("a"))[-1].kind == "done"
 
 
 @pytest.mark.compiler

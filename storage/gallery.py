@@ -22,9 +22,11 @@ GONE = N_(
 
 _OUT_OF_ORDER = 20  # jobs that may have been asked for earlier and finished later
 _MAX_DEPTH = 1000
-# A star takes about 30 us to look up among the words, a match less than 1 us among the stars.
+# A star takes 30 us to look up among words, 150 us among words and styles; a match less than 1 us among
+# the stars, and as long to count.
 MANY_STARS = 100
-_FEW_MATCHES = 2000  # of everybody
+_MOST_STARS = 1000  # more of them count as so many
+_MATCHES_PER_STAR = 40  # fewer, of everybody, are looked up among the stars
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +151,13 @@ class Gallery:
     async def _has_few(self, match: str, person_id: int) -> bool:
         """True when it is quicker to look the matches up among the stars than the other way round."""
         stars = await self._count(
-            "SELECT 1 FROM stars WHERE person_id = ? LIMIT ?", person_id, MANY_STARS
+            "SELECT 1 FROM stars WHERE person_id = ? LIMIT ?", person_id, _MOST_STARS
         )
         if stars < MANY_STARS:
             return False
+        few = _MATCHES_PER_STAR * max(stars, 1)
         sql = "SELECT 1 FROM generation_words WHERE generation_words MATCH ? LIMIT ?"
-        return await self._count(sql, match, _FEW_MATCHES) < _FEW_MATCHES
+        return await self._count(sql, match, few) < few
 
     async def _count(self, sql: str, value: Value, limit: int) -> int:
         row = await self._db.row(f"SELECT count(*) AS found FROM ({sql})", (value, limit))

@@ -53,6 +53,7 @@ async def test_finished_job_is_in_history_with_everything(store: Store, clock: H
         seeds=(7, 8),
         warnings=("The last 2 words were not read.",),
         receipt={"model": "pocket", "rows": [2, 2, 4]},
+        scores=(None, None),
     )
     assert [await store.jobs.image(sha) for sha in generation.pictures] == [b"one", b"two"]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 
+import aiohttp
 import discord
 
 from cogs import (
@@ -37,6 +39,8 @@ from engine.errors import (
 )
 from engine.types import Generation, Job, JobState
 from storage.gallery import GONE
+
+log = logging.getLogger(__name__)
 
 NOT_YOURS = N_("Only the person who asked for it, or a moderator (Manage Messages), can do that.")
 DELETED = N_("The picture was deleted.")
@@ -168,12 +172,18 @@ async def cancel(interaction: discord.Interaction, press: Press) -> None:
     else:
         await _errors.say(interaction, t(FINISHED))
         return
+    is_shown = False
     if not interaction.response.is_done():
-        await interaction.response.edit_message(content=face.content, view=None, attachments=[])
+        try:
+            await interaction.response.edit_message(content=face.content, view=None, attachments=[])
+            is_shown = True
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            # Nobody else edits the line any more: its last words must not hang on this answer.
+            log.info("The press on Cancel of job %s is not answered: %r", job.id, error)
     else:
         await _answer.answer(interaction, face.content, ephemeral=True)
-        if interaction.message is not None and not _buttons.is_private(interaction):
-            await interaction.message.edit(content=face.content, view=None, attachments=[])
+    if not is_shown and interaction.message is not None and not _buttons.is_private(interaction):
+        await interaction.message.edit(content=face.content, view=None, attachments=[])
     if is_line:
         await desk.board.settled(job.id, job.status_message_id)
 

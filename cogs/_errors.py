@@ -59,6 +59,10 @@ NO_STORAGE = N_(
     "The bot cannot use its storage now. The operator of this bot has to look at the log."
 )
 
+NOT_ANSWERED = N_(
+    "Discord did not take my answer. Look whether it was done all the same, and try again if not."
+)
+
 _MAX_WORDS = 1500
 
 _Words = str | Callable[[BaseException], str]
@@ -150,6 +154,9 @@ def words(error: BaseException, doing: str = "") -> str:
     if text is None and is_of_disk(error):
         log.error("%s failed", doing or "an action", exc_info=error)
         return t(NO_STORAGE)
+    if text is None and is_of_connection(error):
+        log.warning("%s: Discord did not take the answer: %r", doing or "an action", error)
+        return t(NOT_ANSWERED)
     if text is None:
         reference = secrets.token_hex(4)
         log.error("%s failed (reference %s)", doing or "an action", reference, exc_info=error)
@@ -165,6 +172,13 @@ def is_stale(error: BaseException) -> bool:
         UNKNOWN_INTERACTION,
         ALREADY_ANSWERED,
     )
+
+
+def is_of_connection(error: BaseException) -> bool:
+    """True when a request to Discord failed on its way, or Discord itself did: nothing of ours is wrong."""
+    if isinstance(error, discord.HTTPException):
+        return is_passing(error)
+    return isinstance(error, discord.RateLimited | aiohttp.ClientError | ConnectionError)
 
 
 def is_unreachable(error: BaseException) -> bool:

@@ -65,6 +65,25 @@ async def test_a_request_that_fails_leaves_one_message(
 
 
 @pytest.mark.parametrize("phase", ["before", "after"], ids=["not stored", "stored"])
+async def test_a_line_says_cancelled_also_when_the_press_is_not_answered(
+    bot: BotProcess, discord: Playground, people: People, phase: Phase
+) -> None:
+    [ana] = people(1)
+    await bot.start()
+    for fault in (Status(500), Reset()):
+        asked = await ana.slash("imagine", prompt="a red circle engine:hold")
+        line = await asked.response()
+        discord.faults = plan = FaultPlan()
+        plan.plan("POST", ANSWER, fault, phase=phase, times=5)  # discord.py tries so often
+        await ana.press(line, "Cancel")
+        said = await ana.place.wait_for(
+            lambda m, line=line: m.id == line.id and "ancelled" in m.content, timeout_s=30
+        )
+        assert not said.buttons
+        discord.faults = FaultPlan()
+
+
+@pytest.mark.parametrize("phase", ["before", "after"], ids=["not stored", "stored"])
 async def test_a_private_result_whose_edit_fails_is_shown_once(
     bot: BotProcess, discord: Playground, people: People, phase: Phase
 ) -> None:

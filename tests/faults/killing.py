@@ -76,7 +76,9 @@ async def ask(person: Person, load: Load) -> None:
                 case "upload":
                     photo = File("photo.png", picture(number))
                     asked = await person.slash("imagine", prompt=f"hat {number}", image=photo)
-                    await asked.acknowledged()
+                    if (await asked.response()).is_ephemeral:  # refused: too many waiting
+                        await asyncio.sleep(0.1)
+                        continue
                 case "cancel":
                     prompt = f"picture {number} engine:hold"
                     line = await (await person.slash("imagine", prompt=prompt)).response()

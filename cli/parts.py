@@ -11,11 +11,11 @@ from engine.intake.pool import Intake
 from engine.model_card import provisional_info
 from engine.models import Models
 from engine.moderation import Moderation
-from engine.queue import JobQueue
+from engine.queue import PACE, JobQueue
 from engine.settings import Settings
 from engine.styles import Styles
 from engine.tally import Tally
-from engine.types import Limits, Submission
+from engine.types import EngineInfo, Limits, Submission
 from storage.activity import Activities
 from storage.adapters import AdapterTable
 from storage.arrivals import Arrivals
@@ -92,8 +92,15 @@ class Parts:
 
 
 @asynccontextmanager
-async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+async def open_parts(
+    settings: Settings, *, info: EngineInfo | None = None, pace: tuple[int, float] = PACE
+) -> AsyncIterator[Parts]:
     """Opens the data directory; `engine.run()` and `queue.run()` are the caller's tasks.
+
+    Args:
+        settings: What the operator set.
+        info: What is taken for the model until the engine tells; left out, what the settings say.
+        pace: See `JobQueue`.
 
     Raises:
         StartError: The data directory or the database cannot be used.
@@ -119,7 +126,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         await poses.load()
         tally = Tally()
         jobs = JobTable(database, pictures, tally=tally)
-        engine = EngineClient(settings, provisional_info(settings), tally=tally)
+        engine = EngineClient(settings, info or provisional_info(settings), tally=tally)
         adapters = AdapterTable(database, settings.data_dir)
         await adapters.collect_garbage()
         styles = Styles(store=adapters, settings=settings, intake=intake, info=lambda: engine.info)
@@ -197,5 +204,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 checks=[blocks.check, rules.check, styles.check, models.check, moderation.check],
                 flow=operation.flow,
                 refit=models.refit,
+                pace=pace,
             ),
         )

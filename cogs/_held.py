@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import discord
 
 from cogs import _answer, _buttons, _parcel, _text
@@ -21,33 +23,13 @@ GONE = N_("This picture was deleted.")
 @only_pressed_by(Reach.MODERATOR)
 async def release(interaction: discord.Interaction, press: Press) -> None:
     """Lets the picture be delivered."""
-    desk = desk_of(interaction)
-
-    async def work() -> bool:
-        case = await _case(interaction, press)
-        is_new = await desk.parts.cases.release(case, actor_id=interaction.user.id)
-        if is_new:
-            await desk.parts.queue.tell_again(case.job_id)
-        return is_new
-
-    is_new = await _answer.in_time(interaction, work(), ephemeral=True)
-    await _tell(interaction, t(RELEASED if is_new else DECIDED))
+    await _decide(interaction, press, desk_of(interaction).parts.cases.release, RELEASED)
 
 
 @only_pressed_by(Reach.MODERATOR)
 async def delete(interaction: discord.Interaction, press: Press) -> None:
     """Deletes the picture; its owner is told and gets the cost back."""
-    desk = desk_of(interaction)
-
-    async def work() -> bool:
-        case = await _case(interaction, press)
-        is_new = await desk.parts.cases.delete_held(case, actor_id=interaction.user.id)
-        if is_new:
-            await desk.parts.queue.tell_again(case.job_id)
-        return is_new
-
-    is_new = await _answer.in_time(interaction, work(), ephemeral=True)
-    await _tell(interaction, t(DELETED if is_new else DECIDED))
+    await _decide(interaction, press, desk_of(interaction).parts.cases.delete_held, DELETED)
 
 
 @only_pressed_by(Reach.MODERATOR)
@@ -73,11 +55,26 @@ async def show(interaction: discord.Interaction, press: Press) -> None:
     await _answer.answer(interaction, ephemeral=True, files=files)
 
 
-async def _tell(interaction: discord.Interaction, text: str) -> None:
+async def _decide(
+    interaction: discord.Interaction,
+    press: Press,
+    settle: Callable[..., Awaitable[bool]],
+    said: str,
+) -> None:
+    """Settles the case, which is false when that was done before, and says what came of it."""
     desk = desk_of(interaction)
+
+    async def work() -> bool:
+        case = await _case(interaction, press)
+        is_new = await settle(case, actor_id=interaction.user.id)
+        if is_new:
+            await desk.parts.queue.tell_again(case.job_id)
+        return is_new
+
+    is_new = await _answer.in_time(interaction, work(), ephemeral=True)
     desk.mod_channel.wake()
     desk.tidier.wake()
-    await _answer.answer(interaction, text, ephemeral=True)
+    await _answer.answer(interaction, t(said if is_new else DECIDED), ephemeral=True)
 
 
 async def _case(interaction: discord.Interaction, press: Press) -> Case:

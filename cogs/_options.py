@@ -11,9 +11,11 @@ import difflib
 import math
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from discord.app_commands import Choice
 
 from cogs import _fitting, _text
 from cogs._fitting import size_of
@@ -33,6 +35,7 @@ from engine.types import (
 
 ASPECTS = ("1:1", "3:2", "2:3", "4:3", "3:4", "4:5", "5:4", "16:9", "9:16", "21:9")
 NO_NEGATIVE = "none"  # typed as the negative prompt, it leaves out the default one
+_MAX_CHOICES = 25  # that Discord shows
 _UNWRITTEN = re.compile(r"[\s_-]+")
 MAX_IMAGE_WEIGHT = 2  # keeps all of a picture, 0 nothing
 DEFAULT_STRENGTH = 0.6  # the picture's composition stays, its contents follow the words
@@ -237,6 +240,19 @@ def closest(value: str, known: Iterable[str]) -> str | None:
     """Returns the known name that a typing error most likely meant."""
     found = difflib.get_close_matches(value.casefold(), list(known), n=1, cutoff=0.5)
     return found[0] if found else None
+
+
+def choices(names: Sequence[str], typed: str) -> list[Choice[str]]:
+    """Returns the names that contain what was typed; the nearest one when none does."""
+    wanted = key_of(typed)
+    found = [name for name in names if wanted in key_of(name)]
+    if not found and (nearest := closest(typed.strip(), names)) is not None:
+        found = [nearest]
+    return [
+        Choice(name=_text.plain(name, 100), value=name)
+        for name in found[:_MAX_CHOICES]
+        if len(name) <= 100
+    ]
 
 
 def _size(

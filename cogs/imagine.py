@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import discord
@@ -10,7 +9,7 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from cogs import _batch, _defaults, _flags, _limits, _options, _styles, _text
+from cogs import _batch, _defaults, _flags, _limits, _options, _styles
 from cogs._desk import Desk
 from cogs._language import N_
 from cogs._options import ASPECTS, Options, Quality
@@ -31,7 +30,6 @@ from storage.arrivals import Arrival
 ONE_PROMPT = N_(
     "Choices in braces make several pictures, and an attached image starts only one. Give one of them."
 )
-_MAX_CHOICES = 25
 _MAX_SIDE = 4096  # the model's own limit is checked with the rest
 _QUALITY_NAMES = {
     Quality.DRAFT: "draft: half the steps, half the cost",
@@ -217,25 +215,14 @@ class Imagine(commands.Cog):
     @imagine.autocomplete("model")
     async def _models(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
         info = self._desk.parts.engine.info
-        return _matching([info.model] if info is not None else [], current)
+        return _options.choices([info.model] if info is not None else [], current)
 
     @imagine.autocomplete("sampler")
     async def _samplers(self, interaction: discord.Interaction, current: str) -> list[Choice[str]]:
         info = self._desk.parts.engine.info
-        return _matching([str(name) for name in info.samplers] if info is not None else [], current)
-
-
-def _matching(names: Sequence[str], current: str) -> list[Choice[str]]:
-    """Returns the names that contain what was typed; the nearest one when none does."""
-    wanted = _options.key_of(current)
-    found = [name for name in names if wanted in _options.key_of(name)]
-    if not found and (nearest := _options.closest(current.strip(), names)) is not None:
-        found = [nearest]
-    return [
-        Choice(name=_text.plain(name, 100), value=name)
-        for name in found[:_MAX_CHOICES]
-        if len(name) <= 100
-    ]
+        return _options.choices(
+            [str(name) for name in info.samplers] if info is not None else [], current
+        )
 
 
 async def setup(bot: Any) -> None:

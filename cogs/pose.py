@@ -1,6 +1,5 @@
 """`/pose` and `/poses`: pictures that follow the pose, edges or depth of another one, and poses to keep."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import discord
@@ -205,7 +204,7 @@ class PoseCommand(commands.Cog, name="Pose"):
     @pose.autocomplete("control")
     async def _kinds(self, _: discord.Interaction, current: str) -> list[Choice[str]]:
         info = self._desk.parts.engine.info
-        return _matching([AUTO, *_controls.kinds(info)] if info is not None else [], current)
+        return _options.choices([AUTO, *_controls.kinds(info)] if info is not None else [], current)
 
     @pose.autocomplete("style")
     async def _style_names(
@@ -216,12 +215,14 @@ class PoseCommand(commands.Cog, name="Pose"):
     @pose.autocomplete("model")
     async def _models(self, _: discord.Interaction, current: str) -> list[Choice[str]]:
         info = self._desk.parts.engine.info
-        return _matching([info.model] if info is not None else [], current)
+        return _options.choices([info.model] if info is not None else [], current)
 
     @pose.autocomplete("sampler")
     async def _samplers(self, _: discord.Interaction, current: str) -> list[Choice[str]]:
         info = self._desk.parts.engine.info
-        return _matching([str(name) for name in info.samplers] if info is not None else [], current)
+        return _options.choices(
+            [str(name) for name in info.samplers] if info is not None else [], current
+        )
 
 
 @app_commands.allowed_installs(guilds=True, users=True)
@@ -339,13 +340,6 @@ class Poses(
             current,
             own_only=not interaction.permissions.manage_messages,
         )
-
-
-def _matching(names: Sequence[str], current: str) -> list[Choice[str]]:
-    """Returns the names that contain what was typed."""
-    wanted = _options.key_of(current)
-    found = [name for name in names if wanted in _options.key_of(name)]
-    return [Choice(name=_text.plain(name, 100), value=name) for name in found[:25]]
 
 
 async def setup(bot: Any) -> None:

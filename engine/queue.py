@@ -52,6 +52,7 @@ from engine.words import N_
 
 _log = logging.getLogger(__name__)
 
+PACE = (4, 2.0)  # jobs of a person that enter the fair queue in so many seconds
 _MAX_UNSAVED = 16  # jobs whose results wait for the disk, before no more are made
 _MAX_DECODING_ROWS = 8  # also of a small batch: the largest job
 _CANCELLED = "The job was cancelled."
@@ -78,7 +79,7 @@ class JobQueue(Lineup):
         limits: Callable[[Submission], Limits],
         checks: Sequence[Callable[[Submission], Awaitable[None]]] = (),
         clock: Callable[[], float] = time.monotonic,
-        pace: tuple[int, float] = (4, 2.0),
+        pace: tuple[int, float] = PACE,
         retry_s: tuple[float, float] = (0.2, 30.0),
         flow: Flow = Flow.OPEN,
         refit: Callable[[Job, EngineInfo], GenerationRequest] = as_asked,

@@ -82,7 +82,7 @@ async def test_stops_while_the_name_of_discord_is_looked_up(
         "import socket, time\n"
         "def getaddrinfo(*args, **options):\n"
         f"    socket.socket(socket.AF_UNIX).connect({door!r})\n"
-        "    time.sleep(40)\n"
+        "    time.sleep(40)\n"  # what a look-up takes that nobody answers
         "socket.getaddrinfo = getaddrinfo\n"
     )
     bot.environment["PYTHONPATH"] = str(tmp_path)

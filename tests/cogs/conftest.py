@@ -17,49 +17,14 @@ from simcord.builders import ChannelHandle, GuildHandle
 from simcord.enums import AppCommandType
 from simcord.env import Env
 
+from cli.parts import Parts, open_parts
 from cogs._board import Pace
 from cogs._bot import EaselBot
 from cogs._delivery import Patience
-from engine.client import EngineClient
 from engine.errors import RequestError
-from engine.intake.pool import Intake
 from engine.model_card import provisional_info
-from engine.models import Models
-from engine.moderation import Moderation
-from engine.queue import JobQueue
 from engine.settings import Settings
-from engine.styles import Styles
-from engine.tally import Tally
-from engine.types import EngineInfo, EngineReady, Limits
-from storage.activity import Activities
-from storage.adapters import AdapterTable
-from storage.arrivals import Arrivals
-from storage.audit import Audit
-from storage.backups import Backups
-from storage.blocked_words import BlockedWords
-from storage.blocks import Blocks
-from storage.cases import Cases
-from storage.channel_rules import ChannelRules
-from storage.database import Database
-from storage.drafts import Drafts
-from storage.facts import Facts
-from storage.figures import Figures
-from storage.gallery import Gallery
-from storage.grants import GrantTable
-from storage.history import History
-from storage.jobs import JobTable
-from storage.ledger import Ledger
-from storage.operation import Operation
-from storage.people import People
-from storage.pictures import PictureFiles
-from storage.places import Places
-from storage.poses import Poses
-from storage.privacy import Privacy
-from storage.purge import Purge
-from storage.reports import Reports
-from storage.rules import Rules
-from storage.safety import ServerSafety
-from storage.server_models import ServerModels
+from engine.types import EngineInfo, EngineReady
 from tests.cogs.cdn import Cdn, cdn  # noqa: F401  # a fixture
 from tests.faulty_engine import info_of, parse
 
@@ -84,48 +49,6 @@ ONE_PICTURE = [  # the buttons below it
     *("Info", "Star", "Send to DM", "Delete"),
 ]
 HASTY = Patience(first=0.01, longest=0.05)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """The same as `cli.parts.Parts`; the cogs know neither."""
-
-    settings: Settings
-    limits: Limits
-    engine: EngineClient
-    queue: JobQueue
-    jobs: JobTable
-    arrivals: Arrivals
-    intake: Intake
-    adapters: AdapterTable
-    styles: Styles
-    models: Models
-    server_models: ServerModels
-    history: History
-    gallery: Gallery
-    people: People
-    operation: Operation
-    places: Places
-    moderation: Moderation
-    poses: Poses
-    drafts: Drafts
-    privacy: Privacy
-    pictures: PictureFiles
-    ledger: Ledger
-    rules: Rules
-    blocks: Blocks
-    channel_rules: ChannelRules
-    grants: GrantTable
-    activities: Activities
-    facts: Facts
-    reports: Reports
-    cases: Cases
-    safety: ServerSafety
-    audit: Audit
-    tally: Tally
-    figures: Figures
-    backups: Backups
-    purge: Purge
 
 
 class Requests(list[Any]):
@@ -275,104 +198,9 @@ def settings_for(tmp_path: Path, *engine: str, **fields: Any) -> Settings:
 @asynccontextmanager
 async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
     """Opens storage and runs engine and queue."""
-    limits = Limits(
-        waiting=settings.max_waiting_per_person,
-        queue=settings.max_queue_length,
-        daily=settings.daily_allowance,
-        per_minute=settings.per_minute,
-    )
-    async with Database.open(settings.data_dir) as database, Intake(settings) as intake:
-        pictures = PictureFiles(settings.data_dir / "pictures")
-        privacy = Privacy(database, pictures)
-        await privacy.finish_interrupted()
-        people = People(database)
-        await people.load()
-        operation = Operation(database)
-        await operation.load()
-        places = Places(database)
-        await places.load()
-        poses = Poses(database)
-        await poses.load()
-        tally = Tally()
-        jobs = JobTable(database, pictures, tally=tally)
-        engine = EngineClient(settings, _expected(settings), tally=tally)
-        adapters = AdapterTable(database, settings.data_dir)
-        styles = Styles(store=adapters, settings=settings, intake=intake, info=lambda: engine.info)
-        await styles.load()
-        rules = Rules(database, configured=limits, info=lambda: engine.info)
-        await rules.load()
-        blocks = Blocks(database)
-        await blocks.load()
-        channel_rules = ChannelRules(database)
-        await channel_rules.load()
-        safety = ServerSafety(database)
-        await safety.load()
-        server_models = ServerModels(database)
-        await server_models.load()
-        models = Models(
-            settings=settings,
-            engine=engine,
-            save=operation.set_choice,
-            allows=lambda guild_id, name: name not in server_models.of(guild_id).denied,
-        )
-        await models.refresh()
-        moderation = Moderation(
-            store=BlockedWords(database),
-            harmless=lambda submission: (
-                settings.default_negative_prompt,
-                *places.negative_prompts(submission.destination),
-            ),
-        )
-        await moderation.load()
-        queue = JobQueue(
-            store=jobs,
-            engine=engine,
-            limits=rules.of_submission,
-            checks=[blocks.check, rules.check, styles.check, models.check, moderation.check],
-            flow=operation.flow,
-            refit=models.refit,
-            pace=(1000, 1.0),
-        )
-        parts = Parts(
-            settings=settings,
-            limits=limits,
-            engine=engine,
-            queue=queue,
-            jobs=jobs,
-            arrivals=Arrivals(database),
-            intake=intake,
-            adapters=adapters,
-            styles=styles,
-            models=models,
-            server_models=server_models,
-            history=History(database, pictures),
-            gallery=Gallery(database),
-            people=people,
-            operation=operation,
-            places=places,
-            moderation=moderation,
-            poses=poses,
-            drafts=Drafts(database),
-            privacy=privacy,
-            pictures=pictures,
-            ledger=Ledger(database),
-            rules=rules,
-            blocks=blocks,
-            channel_rules=channel_rules,
-            grants=GrantTable(database),
-            activities=Activities(database),
-            facts=Facts(database),
-            reports=Reports(database),
-            cases=Cases(database, pictures),
-            safety=safety,
-            audit=Audit(database),
-            tally=tally,
-            figures=Figures(database),
-            backups=Backups(database, settings.data_dir, keep=settings.backups_kept),
-            purge=Purge(database, pictures),
-        )
-        models.restore(operation.choice)
-        async with running(engine.run(), queue.run(), models.run()):
+    async with open_parts(settings, info=_expected(settings), pace=(1000, 1.0)) as parts:
+        parts.models.restore(parts.operation.choice)
+        async with running(parts.engine.run(), parts.queue.run(), parts.models.run()):
             yield parts
 
 
